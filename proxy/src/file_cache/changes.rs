@@ -1,0 +1,113 @@
+//! What changed in the volumes: written by the subscriber of the static-server, read by every worker.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// How many changes are kept for workers that have not looked yet; one that missed more drops all.
+const KEPT: usize = 4096;
+
+/// A log of changes with a position that grows by one with each.
+///
+/// Workers compare the position at every request, which is one atomic load, and take the lock only
+/// when it moved.
+#[derive(Debug, Default)]
+pub struct VolumeChanges {
+    position: AtomicU64,
+    is_live: AtomicBool,
+    log: Mutex<VecDeque<Entry>>,
+}
+
+/// Changes since a position.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Changes {
+    /// More than can be told.
+    Everything,
+    /// These paths.
+    Paths(Vec<ChangedPath>),
+}
+
+/// One path: `VOLUME/PATH`, a file or a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChangedPath(String);
+
+#[derive(Debug)]
+enum Entry {
+    Everything,
+    Path(ChangedPath),
+}
+
+impl VolumeChanges {
+    /// Notes a change of `path` below `volume`.
+    pub(crate) fn add(&self, volume: &str, path: &str) {
+        let path = format!(
+            "{}/{}",
+            volume.trim_end_matches('/'),
+            path.trim_matches('/')
+        );
+        self.push(Entry::Path(ChangedPath(path)));
+    }
+
+    /// Notes that anything may have changed.
+    pub(crate) fn add_everything(&self) {
+        self.push(Entry::Everything);
+    }
+
+    /// Notes whether changes are announced now. What was kept before a gap is not to be trusted.
+    pub(crate) fn set_live(&self, is_live: bool) {
+        self.is_live.store(is_live, Ordering::Release);
+        self.add_everything();
+    }
+
+    /// Whether changes are announced now.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live.load(Ordering::Acquire)
+    }
+
+    /// How many changes there have been.
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// The changes after `position`, and the position they lead to.
+    pub(crate) fn since(&self, position: u64) -> (u64, Changes) {
+        let log = self.log.lock();
+        let now = self.position.load(Ordering::Acquire);
+        let missed = usize::try_from(now - position).unwrap_or(usize::MAX);
+        if missed > log.len() {
+            return (now, Changes::Everything);
+        }
+        let mut paths = Vec::with_capacity(missed);
+        for entry in log.range(log.len() - missed..) {
+            match entry {
+                Entry::Everything => return (now, Changes::Everything),
+                Entry::Path(path) => paths.push(path.clone()),
+            }
+        }
+        paths.dedup();
+        (now, Changes::Paths(paths))
+    }
+
+    fn push(&self, entry: Entry) {
+        let mut log = self.log.lock();
+        if log.len() == KEPT {
+            log.pop_front();
+        }
+        log.push_back(entry);
+        self.position.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl ChangedPath {
+    /// Whether a response made of `file` may be another one now: the change is in the file's folder,
+    /// or is a folder that the file lies below.
+    pub(crate) fn touches(&self, file: &str) -> bool {
+        let folder = |path: &str| path.rsplit_once('/').map_or(0, |(folder, _)| folder.len());
+        let changed = self.0.as_str();
+        file[..folder(file)] == changed[..folder(changed)]
+            || file
+                .strip_prefix(changed)
+                .is_some_and(|rest| rest.starts_with('/'))
+    }
+}

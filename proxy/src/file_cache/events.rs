@@ -1,0 +1,137 @@
+//! Follows the static-server's announcements of changed files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::files::v1::events_client::EventsClient;
+use proto::files::v1::watch_response::Change;
+use proto::files::v1::{WatchRequest, WatchResponse};
+use proto::sidecar::error_chain::Chain;
+use proto::sidecar::shutdown::CancellationToken;
+use tonic::transport::Channel;
+
+use super::changes::VolumeChanges;
+
+/// How long to wait before the stream is opened again.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Subscribes to a static-server and keeps [`VolumeChanges`] up to date, for as long as the program
+/// runs.
+#[derive(Debug)]
+pub struct Subscriber {
+    client: EventsClient<Channel>,
+    changes: Arc<VolumeChanges>,
+    positions: HashMap<String, Position>,
+}
+
+/// The last announcement of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    epoch: u64,
+    sequence: u64,
+}
+
+impl Subscriber {
+    /// A subscriber over `channel`, which writes what it learns into `changes`.
+    pub fn new(channel: Channel, changes: Arc<VolumeChanges>) -> Self {
+        Self {
+            client: EventsClient::new(channel),
+            changes,
+            positions: HashMap::new(),
+        }
+    }
+
+    /// Runs until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                outcome = self.follow() => if let Err(status) = outcome {
+                    tracing::debug!(error = %Chain(&status), "the static-server's announcements are not to be had");
+                },
+            }
+            if self.changes.is_live() {
+                self.changes.set_live(false);
+                tracing::warn!(
+                    "static-server: announcements of changed files ended; files are not kept in memory until they are back"
+                );
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(RECONNECT) => {}
+            }
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), tonic::Status> {
+        let request = WatchRequest {
+            volumes: Vec::new(),
+        };
+        let mut stream = self.client.watch(request).await?.into_inner();
+        self.positions.clear();
+        while let Some(response) = stream.message().await? {
+            self.take(response);
+            if !self.changes.is_live() {
+                self.changes.set_live(true);
+                tracing::info!("static-server: following changed files");
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, response: WatchResponse) {
+        let position = Position {
+            epoch: response.epoch,
+            sequence: response.sequence,
+        };
+        let previous = self.positions.insert(response.volume.clone(), position);
+        let Some(change) = response.change else {
+            return;
+        };
+        let expected = previous.map(|previous| Position {
+            epoch: previous.epoch,
+            sequence: previous.sequence + 1,
+        });
+        match change {
+            Change::Path(path) if expected == Some(position) => {
+                self.changes.add(&response.volume, &path);
+            }
+            // A gap in the numbers, or the announcement that there is one.
+            Change::Path(_) | Change::Everything(_) => self.changes.add_everything(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file_cache::changes::Changes;
+
+    fn subscriber() -> (Subscriber, Arc<VolumeChanges>) {
+        let changes = Arc::new(VolumeChanges::default());
+        let channel = tonic::transport::Endpoint::from_static("http://localhost").connect_lazy();
+        (Subscriber::new(channel, Arc::clone(&changes)), changes)
+    }
+
+    fn response(sequence: u64, change: Option<Change>) -> WatchResponse {
+        WatchResponse {
+            volume: "/srv/static".into(),
+            sequence,
+            epoch: 7,
+            change,
+        }
+    }
+
+    #[tokio::test]
+    async fn numbered_changes_are_taken_and_a_gap_means_everything() {
+        let (mut subscriber, changes) = subscriber();
+        subscriber.take(response(3, None));
+        let start = changes.position();
+        subscriber.take(response(4, Some(Change::Path("css/app.css".into()))));
+        let (after, taken) = changes.since(start);
+        assert!(matches!(taken, Changes::Paths(paths) if paths.len() == 1));
+        subscriber.take(response(6, Some(Change::Path("css/app.css".into()))));
+        assert_eq!(changes.since(after).1, Changes::Everything);
+    }
+}

@@ -1,0 +1,4 @@
+//! Programs that end, politely or not.
+
+mod drain;
+mod kills;
