@@ -98,11 +98,14 @@ class Comparison:
                 yield f"log: {short(first, 600)} and {short(second, 600)}"
 
     def entry(self, line):
+        """A line without what may differ. The console format ends in a JSON object too, and Caddy writes
+        the header fields in it in an order of their own each time."""
+        head, tab, last = line.rpartition("\t")
         try:
-            entry = json.loads(line)
+            entry = json.loads(last)
         except ValueError:
             return self.unify("log", line)
-        return self.unify("log", json.dumps(self.without(entry), sort_keys=True, ensure_ascii=False))
+        return self.unify("log", head + tab + json.dumps(self.without(entry), sort_keys=True, ensure_ascii=False))
 
     def without(self, value):
         if isinstance(value, list):

@@ -7,10 +7,18 @@ use tokio::time::timeout;
 
 use crate::peer::{GET, OK, Peer, Proxy, Upstream, run};
 
-const SIZE: usize = 64 << 20;
-/// What four sockets' buffers and the proxy may hold between them.
-const BOUND: usize = 24 << 20;
 const CHUNK: &[u8] = &[7; 64 << 10];
+
+/// How many bytes two connections and the proxy between them may hold: the kernel lets the buffers of
+/// their four sockets grow up to its limits, which differ from machine to machine.
+fn bound() -> usize {
+    let limit = |name: &str| {
+        let limits = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
+        let largest = limits.split_whitespace().nth(2).unwrap();
+        largest.parse::<usize>().unwrap()
+    };
+    2 * (limit("tcp_rmem") + limit("tcp_wmem")) + (2 << 20)
+}
 
 /// Writes until nothing more is taken for a while; returns how much was.
 async fn fill(stream: &mut TcpStream, size: usize) -> usize {
@@ -26,11 +34,11 @@ async fn fill(stream: &mut TcpStream, size: usize) -> usize {
 }
 
 /// Writes the rest on one side and reads all on the other.
-async fn finish(from: &mut TcpStream, mut written: usize, to: &mut Peer) -> usize {
+async fn finish(from: &mut TcpStream, mut written: usize, size: usize, to: &mut Peer) -> usize {
     let writing = async {
-        while written < SIZE {
+        while written < size {
             written += from
-                .write(&CHUNK[..CHUNK.len().min(SIZE - written)])
+                .write(&CHUNK[..CHUNK.len().min(size - written)])
                 .await
                 .unwrap();
         }
@@ -38,7 +46,7 @@ async fn finish(from: &mut TcpStream, mut written: usize, to: &mut Peer) -> usiz
     let reading = async {
         let mut read = to.unread().len();
         let mut buffer = vec![0; CHUNK.len()];
-        while read < SIZE {
+        while read < size {
             read += to.stream.read(&mut buffer).await.unwrap();
         }
         read
@@ -49,6 +57,7 @@ async fn finish(from: &mut TcpStream, mut written: usize, to: &mut Peer) -> usiz
 #[test]
 fn a_download_waits_for_a_slow_client() {
     run(async {
+        let size = 2 * bound();
         let upstream = Upstream::bind().await;
         let proxy = Proxy::start(json!({}), &[upstream.address]).await;
         let mut client = proxy.send(GET).await;
@@ -56,18 +65,18 @@ fn a_download_waits_for_a_slow_client() {
         connection.head().await;
         connection
             .write(&format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n"
+                "HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n"
             ))
             .await;
-        let written = fill(&mut connection.stream, SIZE).await;
+        let written = fill(&mut connection.stream, size).await;
         assert!(
-            written < BOUND,
+            written < bound(),
             "{written} bytes were taken that nobody read"
         );
         client.head().await;
         assert_eq!(
-            finish(&mut connection.stream, written, &mut client).await,
-            SIZE
+            finish(&mut connection.stream, written, size, &mut client).await,
+            size
         );
     });
 }
@@ -75,23 +84,24 @@ fn a_download_waits_for_a_slow_client() {
 #[test]
 fn an_upload_waits_for_a_slow_upstream() {
     run(async {
+        let size = 2 * bound();
         let upstream = Upstream::bind().await;
         let proxy = Proxy::start(json!({}), &[upstream.address]).await;
         let mut client = proxy
             .send(&format!(
-                "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {SIZE}\r\n\r\n"
+                "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n"
             ))
             .await;
         let mut connection = upstream.accept().await;
         connection.head().await;
-        let written = fill(&mut client.stream, SIZE).await;
+        let written = fill(&mut client.stream, size).await;
         assert!(
-            written < BOUND,
+            written < bound(),
             "{written} bytes were taken that nobody read"
         );
         assert_eq!(
-            finish(&mut client.stream, written, &mut connection).await,
-            SIZE
+            finish(&mut client.stream, written, size, &mut connection).await,
+            size
         );
         connection.write(OK).await;
         client.read_to("ok").await;
