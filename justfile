@@ -19,7 +19,7 @@ quick:
 
 # Fuzz the Caddyfile language and routing, each for SECONDS (needs cargo-fuzz)
 fuzz SECONDS="60" *TARGETS:
-    proxy/fuzz/run.sh {{SECONDS}} {{TARGETS}}
+    proxy/fuzz/run.sh -max_total_time={{SECONDS}} {{TARGETS}}
 
 # Format and lint
 lint:

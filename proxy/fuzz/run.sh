@@ -1,13 +1,18 @@
 #!/bin/bash
-# Runs fuzz targets, each for some time: run.sh SECONDS [TARGET...]
+# Runs fuzz targets: run.sh [LIBFUZZER_OPTION...] [TARGET...], such as
+#
+#     run.sh -max_total_time=60 language
 #
 # They begin with the seeds, and with the cases of tests/differential. What is found later is kept
 # in corpus/; an input that fails is written to artifacts/ and belongs into seeds/ with its fix.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-seconds=$1
-shift
+options=()
+while [[ ${1-} == -* ]]; do
+    options+=("$1")
+    shift
+done
 [ $# -gt 0 ] || set -- language routing
 cargo fuzz --version >/dev/null || {
     echo "cargo-fuzz is missing: cargo install cargo-fuzz" >&2
@@ -25,5 +30,5 @@ for target in "$@"; do
     # No sanitizer: the code is safe Rust, and the stable compiler has none.
     cargo fuzz run --fuzz-dir . --sanitizer none --features "${target/language/}" "$target" \
         "corpus/$target" seeds "$cases" -- \
-        -max_total_time="$seconds" -timeout=10 -max_len=8192 -dict=words.dict
+        "${options[@]}" -timeout=10 -max_len=8192 -dict=words.dict
 done
