@@ -21,6 +21,8 @@ pub mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -29,14 +31,18 @@ use self::trace::Note;
 use crate::body::ResponseBody;
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::handler::cache::Fetch;
 use crate::handler::{Answer, Filter, Handled, Handler};
 use crate::matcher::MatcherSets;
 
 /// Routes as a list of instructions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
-    operations: Box<[Operation]>,
+    operations: Arc<[Operation]>,
 }
+
+/// How long those behind a cache may take to answer it in the background.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a program ended.
 #[derive(Debug)]
@@ -89,9 +95,16 @@ impl Program {
     ///
     /// Handlers' changes to the request stay in `exchange` also where the program fails.
     pub async fn run(&self, exchange: &mut Exchange) -> Result<Outcome, Failure> {
-        let mut filters: Vec<Filter<'_>> = Vec::new();
+        self.run_from(0, Vec::new(), exchange).await
+    }
+
+    async fn run_from<'a>(
+        &'a self,
+        mut at: usize,
+        mut filters: Vec<Filter<'a>>,
+        exchange: &mut Exchange,
+    ) -> Result<Outcome, Failure> {
         let mut scopes: Vec<ErrorScope> = Vec::new();
-        let mut at = 0;
         loop {
             let answered = match self.step(at, exchange, &filters, &mut scopes) {
                 Ok(Step::To(next)) => {
@@ -121,11 +134,15 @@ impl Program {
                     Ok(Answer::Response(empty_answer(exchange)))
                 }
             };
+            if let Some(fetch) = exchange.take_refresh() {
+                self.refresh(at + 1, fetch, exchange);
+            }
             let error = match answered {
                 Ok(Answer::Next) => {
                     at += 1;
                     continue;
                 }
+                Ok(Answer::Again) => continue,
                 Ok(Answer::Response(response)) if filters.is_empty() => {
                     return Ok(Outcome::Answer(response));
                 }
@@ -137,8 +154,12 @@ impl Program {
             };
             let scope = scopes.pop();
             let keep = scope.as_ref().map_or(0, |scope| scope.filters);
-            for filter in filters.drain(keep..) {
-                filter.abandon(exchange);
+            while filters.len() > keep {
+                let filter = filters.pop();
+                let stand_in = filter.and_then(|filter| filter.abandon(&error, exchange));
+                if let Some(response) = stand_in {
+                    return Box::pin(finish(response, filters, exchange)).await;
+                }
             }
             let Some(scope) = scope else {
                 return Err(Failure::Error(error));
@@ -146,6 +167,21 @@ impl Program {
             exchange.error = Some(error);
             at = scope.routes;
         }
+    }
+
+    /// Asks those behind a cache once more, for the cache alone.
+    fn refresh(&self, from: usize, mut fetch: Box<Fetch>, exchange: &Exchange) {
+        let mut exchange = fetch.exchange(exchange);
+        let program = self.clone();
+        tokio::task::spawn_local(async move {
+            let filters = vec![Filter::Cache(fetch)];
+            let running = program.run_from(from, filters, &mut exchange);
+            match tokio::time::timeout(REFRESH_TIMEOUT, running).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(failure)) => tracing::debug!(?failure, "a refresh of the cache failed"),
+                Err(_) => tracing::debug!("a refresh of the cache took too long"),
+            }
+        });
     }
 
     /// Runs routes within a handler of other routes. Boxed, so that the handler's own future stays
