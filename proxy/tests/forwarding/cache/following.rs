@@ -1,7 +1,11 @@
 //! Many who want the same at once.
 
+use std::sync::Arc;
+
+use tokio::sync::Barrier;
+
 use super::{Cached, read, request, response, status_of};
-use crate::peer::{Peer, run};
+use crate::peer::{Peer, Upstream, run};
 
 const KEPT: &str = "cache-control: max-age=60\r\n";
 
@@ -68,37 +72,41 @@ fn followers_ask_for_themselves_where_the_response_is_not_for_them() {
         site.answer(&response("cache-control: private\r\n", "mine"))
             .await;
         assert_eq!(read(&mut leader).await.1, "mine");
-        // All of them at once: no one is answered before all have been heard.
-        let mut first = site.connection.take().unwrap();
-        let mut connections = Vec::new();
-        first.head().await;
-        connections.push(first);
-        for _ in 1..followers.len() {
-            let mut connection = site.upstream.accept().await;
-            connection.head().await;
-            connections.push(connection);
-        }
-        for connection in &mut connections {
-            connection
-                .write(&response("cache-control: private\r\n", "own"))
-                .await;
-        }
+        let Cached {
+            proxy,
+            upstream,
+            connection,
+        } = site;
+        tokio::spawn(answer_together(upstream, connection.unwrap(), 3));
         for follower in &mut followers {
             assert_eq!(read(follower).await.1, "own");
         }
         // And those who come soon after wait for nobody.
-        let (mut one, mut other) = (site.ask("").await, site.ask("").await);
-        for connection in &mut connections[..2] {
-            connection.try_head().await.unwrap();
+        let mut next = Vec::new();
+        for _ in 0..3 {
+            next.push(proxy.send(&request("GET", "/", "")).await);
         }
-        for connection in &mut connections[..2] {
-            connection
-                .write(&response("cache-control: private\r\n", "own"))
-                .await;
+        for client in &mut next {
+            assert_eq!(read(client).await.1, "own");
         }
-        assert_eq!(read(&mut one).await.1, "own");
-        assert_eq!(read(&mut other).await.1, "own");
     });
+}
+
+/// Answers requests only when `count` of them are there at once.
+async fn answer_together(upstream: Upstream, first: Peer, count: usize) {
+    let all = Arc::new(Barrier::new(count));
+    let mut connection = first;
+    loop {
+        let all = Arc::clone(&all);
+        tokio::spawn(async move {
+            while connection.try_head().await.is_some() {
+                all.wait().await;
+                let own = response("cache-control: private\r\n", "own");
+                connection.write(&own).await;
+            }
+        });
+        connection = upstream.accept().await;
+    }
 }
 
 #[test]
