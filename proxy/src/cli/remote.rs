@@ -80,6 +80,11 @@ pub(super) async fn purge(address: AdminAddress, request: PurgeRequest) -> Exit 
 /// # Errors
 /// In words, when it is none.
 pub(super) fn purge_of(url: &str) -> Result<PurgeRequest, String> {
+    if url.starts_with('/') {
+        return Err(format!(
+            "`{url}` names no site: write the host before it, such as `example.com{url}`"
+        ));
+    }
     let is_complete = url.contains("://");
     let text = if is_complete {
         url.to_owned()

@@ -32,7 +32,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, _: &mut Context<'_>) -> Result<Hand
     }
     let mut cache = Cache::default();
     let nesting = cursor.nesting();
+    let mut limit = None;
     while let Some(token) = cursor.next_block(nesting) {
+        if matches!(token.text.as_str(), "max_size" | "max_body") {
+            limit = Some(token);
+        }
         match token.text.as_str() {
             "max_size" => cache.max_size = bytes(token, cursor)?,
             "max_body" => cache.max_body = bytes(token, cursor)?,
@@ -46,10 +50,14 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, _: &mut Context<'_>) -> Result<Hand
             return Err(Diagnostic::error_at(extra, message));
         }
     }
-    if cache.max_size != 0 && cache.max_body > cache.max_size / 4 {
-        return Err(cursor
-            .error_here("`max_body` is more than a quarter of `max_size`")
-            .with_help("raise `max_size`, or lower `max_body`"));
+    if let Some(limit) = limit
+        && cache.max_size != 0
+        && cache.max_body > cache.max_size / 4
+    {
+        let message = "`max_body` is more than a quarter of `max_size`";
+        return Err(
+            Diagnostic::error_at(limit, message).with_help("raise `max_size`, or lower `max_body`")
+        );
     }
     Ok(Handler::Cache(cache))
 }
