@@ -353,7 +353,7 @@ impl Body for RecordedBody {
                 let length = self
                     .recording
                     .length
-                    .or(is_complete.then_some(state.length));
+                    .or_else(|| is_complete.then_some(state.length));
                 let read: u64 = state.pieces[..self.next]
                     .iter()
                     .map(|piece| piece.len() as u64)

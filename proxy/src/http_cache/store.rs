@@ -62,10 +62,11 @@ const MOST_PASSING: usize = 4096;
 /// Bytes that a part of the store has at least.
 const LEAST_PART: u64 = 8 << 20;
 
-/// Stores in use, by the handler that they are of and its limits: a reload goes on with what it
-/// finds.
-static STORES: LazyLock<Mutex<HashMap<(String, Policy), Weak<Store>>>> =
-    LazyLock::new(Mutex::default);
+/// Stores in use, by the handler that they are of and its limits.
+type Stores = HashMap<(String, Policy), Weak<Store>>;
+
+/// All of them: a reload goes on with what it finds.
+static STORES: LazyLock<Mutex<Stores>> = LazyLock::new(Mutex::default);
 
 impl Store {
     /// The store of the handler `owner`, which may be in use already.

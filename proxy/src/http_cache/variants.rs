@@ -3,12 +3,15 @@
 use http::HeaderMap;
 use http::header::{HeaderName, VARY};
 
+/// What a request says in a field; `None` where it has none such.
+type FieldValue = Option<Box<[u8]>>;
+
 /// What a stored response was chosen by: the target, where handlers had changed it, and the request
 /// fields that `Vary` names, with their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selector {
     target: Option<Box<str>>,
-    fields: Box<[(HeaderName, Option<Box<[u8]>>)]>,
+    fields: Box<[(HeaderName, FieldValue)]>,
 }
 
 impl Selector {
@@ -84,7 +87,7 @@ fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
 }
 
 /// A field's lines as one value, without white space around commas; `None` where it is missing.
-fn normalized(request: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
+fn normalized(request: &HeaderMap, name: &HeaderName) -> FieldValue {
     let mut lines = request.get_all(name).iter().peekable();
     lines.peek()?;
     let mut value = Vec::new();

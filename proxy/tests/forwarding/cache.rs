@@ -43,10 +43,10 @@ impl Cached {
 
     /// The head of the request that the app gets next.
     async fn asked(&mut self) -> String {
-        if let Some(connection) = &mut self.connection {
-            if let Some(head) = connection.try_head().await {
-                return head;
-            }
+        if let Some(connection) = &mut self.connection
+            && let Some(head) = connection.try_head().await
+        {
+            return head;
         }
         self.connection
             .insert(self.upstream.accept().await)
