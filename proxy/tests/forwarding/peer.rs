@@ -99,10 +99,11 @@ impl Proxy {
     }
 
     /// Reloads its configuration, and waits until that is done.
-    pub(crate) async fn reload(&self) {
+    pub(crate) async fn reload(&mut self) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
         while !self.log().contains("reloaded the configuration") {
+            assert!(self.child.try_wait().unwrap().is_none(), "{}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
