@@ -2,6 +2,7 @@
 
 pub mod listeners;
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,7 @@ use proto::sidecar::readiness::Readiness;
 use proto::sidecar::shutdown::Shutdown;
 use proto::sidecar::{admin, grpc};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use upstream::{Address, Target, TargetSettings};
 
 use crate::access_log;
@@ -88,9 +89,13 @@ pub enum RunError {
 /// # Errors
 /// When it cannot start.
 pub async fn run(options: Options, config: Config, inputs: Inputs) -> Result<(), RunError> {
-    let shutdown = Shutdown::on_signals().map_err(|error| RunError::System(error.to_string()))?;
+    let system = |error: io::Error| RunError::System(error.to_string());
+    let shutdown = Shutdown::on_signals().map_err(system)?;
+    // Before anything is served: whoever sees the proxy answer may send it, and it ends a process
+    // that does not expect it.
+    let hangup = signal(SignalKind::hangup()).map_err(system)?;
     raise_file_limit();
-    let app = App::start(options, config, inputs, &shutdown).await?;
+    let app = App::start(options, config, inputs, hangup, &shutdown).await?;
     shutdown.token.cancelled().await;
     app.finish().await;
     Ok(())
@@ -108,6 +113,7 @@ impl App {
         options: Options,
         config: Config,
         inputs: Inputs,
+        hangup: Signal,
         shutdown: &Shutdown,
     ) -> Result<Self, RunError> {
         let readiness = Readiness::default();
@@ -208,7 +214,7 @@ impl App {
         let subscriber = Subscriber::new(announcements, Arc::clone(&shared.volume_changes));
         tokio::spawn(subscriber.run(shutdown.token.clone()));
 
-        reload_on_signal(Arc::clone(&reloader), shutdown)?;
+        reload_on_signal(hangup, Arc::clone(&reloader), shutdown);
         if options.watch {
             let stopped = shutdown.token.clone();
             tokio::spawn(async move { stopped.run_until_cancelled_owned(watch(reloader)).await });
@@ -277,16 +283,13 @@ pub(crate) fn static_server(url: &str) -> Result<Arc<Target>, RunError> {
 }
 
 /// SIGHUP reloads.
-fn reload_on_signal(reloader: Arc<Reloader>, shutdown: &Shutdown) -> Result<(), RunError> {
-    let mut hangup =
-        signal(SignalKind::hangup()).map_err(|error| RunError::System(error.to_string()))?;
+fn reload_on_signal(mut hangup: Signal, reloader: Arc<Reloader>, shutdown: &Shutdown) {
     let stopped = shutdown.token.clone();
     tokio::spawn(stopped.run_until_cancelled_owned(async move {
         while hangup.recv().await.is_some() {
             reloader.reload("SIGHUP").await;
         }
     }));
-    Ok(())
 }
 
 /// Allows as many open files as the system lets this process have; each connection is one or two.

@@ -21,6 +21,7 @@ pub(crate) use self::encoded::Coder;
 pub use self::encoded::Encoded;
 use crate::access_log::LoggedBody;
 use crate::handoff::FileBody;
+use crate::http_cache::RecordedBody;
 
 /// The body of a request.
 #[derive(Debug, Default)]
@@ -64,6 +65,8 @@ pub enum ResponseBody {
     Kept(Option<Bytes>),
     /// A body that is counted for the access log.
     Logged(Box<LoggedBody>),
+    /// What is kept while it comes.
+    Recorded(Box<RecordedBody>),
     /// What an upstream sends.
     Upstream(UpstreamBody),
 }
@@ -364,6 +367,7 @@ impl Body for ResponseBody {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Self::Logged(body) => Pin::new(&mut **body).poll_frame(context),
+            Self::Recorded(body) => Pin::new(&mut **body).poll_frame(context),
             Self::Upstream(body) => Pin::new(body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
@@ -378,6 +382,7 @@ impl Body for ResponseBody {
             Self::File(body) => body.is_end_stream(),
             Self::Full(bytes) | Self::Kept(bytes) => bytes.is_none(),
             Self::Logged(body) => body.is_end_stream(),
+            Self::Recorded(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
         }
     }
@@ -393,6 +398,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Logged(body) => body.size_hint(),
+            Self::Recorded(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
         }
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
+use proto::edge::v1::PurgeRequest;
 use proto::sidecar::cli::{AdminAddress, CommonArgs, Exit};
 
 /// The edge of Portico: reads the Caddyfile, terminates TLS, routes and forwards.
@@ -48,6 +49,8 @@ enum Command {
     Explain(ExplainArgs),
     /// Make a running proxy read its configuration again
     Reload(AdminArgs),
+    /// Remove responses from a running proxy's cache
+    Purge(PurgeArgs),
     /// Show how a running proxy fares
     Status {
         #[command(flatten)]
@@ -165,6 +168,18 @@ struct ExplainArgs {
     config: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["url", "all"])]
+struct PurgeArgs {
+    /// The URL; without a query those with any, with `*` at its end all that begin like it
+    url: Option<String>,
+    /// All responses of all sites
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
 #[derive(Clone, Debug, Args)]
 struct AdminArgs {
     /// Where the administration listener is: HOST:PORT or unix:PATH
@@ -187,8 +202,28 @@ impl Cli {
             Command::Fmt { file, overwrite } => config::format(&file, overwrite),
             Command::Explain(args) => explain::explain(&args),
             Command::Reload(admin) => remote::block_on(remote::reload(admin.admin)),
+            Command::Purge(args) => args.purge(),
             Command::Status { admin, json } => remote::block_on(remote::status(admin.admin, json)),
             Command::Health(admin) => remote::block_on(remote::health(admin.admin)),
+        }
+    }
+}
+
+impl PurgeArgs {
+    fn purge(self) -> Exit {
+        let request = match self.url {
+            Some(url) => remote::purge_of(&url),
+            None => Ok(PurgeRequest {
+                everything: true,
+                ..PurgeRequest::default()
+            }),
+        };
+        match request {
+            Ok(request) => remote::block_on(remote::purge(self.admin.admin, request)),
+            Err(message) => {
+                complain(&format!("error: {message}\n"));
+                Exit::Usage
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::compile::Server;
 use crate::edge::{CurrentConfig, Worker};
 use crate::error::Error;
+use crate::handler::cache::{CacheState, Fetch};
 use crate::matcher::regexp::Captured;
 use crate::route::trace::Trace;
 
@@ -104,12 +105,22 @@ pub struct Rare {
     pub user_id: Option<String>,
     /// The way through the routes, where that is to be explained.
     pub trace: Option<Trace>,
+    /// What became of waiting for a response that others asked for, and what is to be asked once
+    /// more in the background.
+    pub(crate) cache: CacheState,
     /// What the `file` matcher asked the static-server, and what it found.
     pub probes: Vec<(FileRequest, Option<FileMatch>)>,
 }
 
+/// Fields of the response that were set before anybody answers, and are not to be there for a while.
+#[derive(Debug)]
+pub(crate) struct HeadersAside {
+    headers: HeaderMap,
+    has_default_server_name: bool,
+}
+
 /// Named values of a request (Caddy: `vars`); a name that was never set reads as empty.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Variables {
     values: Vec<(Box<str>, String)>,
 }
@@ -209,6 +220,11 @@ impl Exchange {
         self.rare.get_or_insert_default()
     }
 
+    /// What is to be asked once more in the background.
+    pub(crate) fn take_refresh(&mut self) -> Option<Box<Fetch>> {
+        self.rare.as_mut()?.cache.refresh.take()
+    }
+
     /// The way through the routes, where that is to be explained.
     pub(crate) fn trace_mut(&mut self) -> Option<&mut Trace> {
         self.rare.as_mut()?.trace.as_mut()
@@ -225,6 +241,46 @@ impl Exchange {
     /// The values of a field that is set before anybody answers.
     pub fn response_header(&self, name: &http::HeaderName) -> Option<&HeaderValue> {
         self.response_headers.get(name)
+    }
+
+    /// Takes out the fields that are set before anybody answers, so that a response comes without
+    /// them.
+    pub(crate) fn set_headers_aside(&mut self) -> HeadersAside {
+        HeadersAside {
+            headers: std::mem::take(&mut self.response_headers),
+            has_default_server_name: std::mem::replace(&mut self.has_default_server_name, true),
+        }
+    }
+
+    /// Puts them back in front of what was set meanwhile.
+    pub(crate) fn restore_headers(&mut self, aside: HeadersAside) {
+        let meanwhile = std::mem::replace(&mut self.response_headers, aside.headers);
+        self.has_default_server_name &= aside.has_default_server_name;
+        self.response_headers.extend(meanwhile);
+    }
+
+    /// The same request once more, as far as its routes have come, without its body and for no
+    /// client.
+    pub(crate) fn again(&self, method: Method, headers: HeaderMap) -> Self {
+        let mut request = http::Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = self.head.uri.clone();
+        *request.version_mut() = self.head.version;
+        *request.headers_mut() = headers;
+        let (head, ()) = request.into_parts();
+        let (worker, config) = (Rc::clone(&self.worker), Rc::clone(&self.config));
+        let connection = Rc::clone(&self.connection);
+        let body = RequestBody::default();
+        Self {
+            original: self.original.clone(),
+            client_ip: self.client_ip,
+            is_from_trusted_proxy: self.is_from_trusted_proxy,
+            variables: self.variables.clone(),
+            captures: self.captures.clone(),
+            replacements: self.replacements.clone(),
+            groups: self.groups.clone(),
+            ..Self::new(worker, config, self.server, connection, head, body)
+        }
     }
 
     /// Puts the fields that were set before under those of a response of the proxy's own: where

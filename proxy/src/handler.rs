@@ -5,6 +5,7 @@
 //! here: they are flattened into the program of their routes.
 
 pub mod authentication;
+pub mod cache;
 pub mod copy_response;
 pub mod encode;
 pub mod error;
@@ -27,6 +28,7 @@ use caddyfile::document;
 use http::Response;
 
 use self::authentication::Authentication;
+use self::cache::{Cache, Fetch};
 use self::copy_response::{CopyResponse, CopyResponseHeaders};
 use self::encode::{Coding, Encode};
 use self::error::ErrorHandler;
@@ -42,6 +44,7 @@ use self::static_response::StaticResponse;
 use self::vars::Vars;
 use crate::body::ResponseBody;
 use crate::compile::Scope;
+use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::reverse_proxy::ReverseProxy;
 use crate::route::Failure;
@@ -51,6 +54,8 @@ use crate::route::Failure;
 pub enum Handler {
     /// Asks for credentials.
     Authentication(Authentication),
+    /// Answers with what is kept, and keeps what others answer.
+    Cache(Cache),
     /// Sends the upstream's response, in `handle_response`.
     CopyResponse(CopyResponse),
     /// Takes over fields of the upstream's response, in `handle_response`.
@@ -88,6 +93,8 @@ pub enum Handler {
 /// What a handler did.
 #[derive(Debug)]
 pub enum Answer {
+    /// This handler is to be asked once more.
+    Again,
     /// The next handler goes on.
     Next,
     /// This is the answer; fields that were set before are in it.
@@ -109,6 +116,8 @@ pub enum Handled<'a> {
 /// What happens to the answer of the handlers behind.
 #[derive(Debug)]
 pub enum Filter<'a> {
+    /// It may be kept for others.
+    Cache(Box<Fetch>),
     /// It is compressed.
     Encode(&'a Encode, Coding),
     /// Its fields are changed.
@@ -128,6 +137,7 @@ impl Handler {
             Document::Authentication(document) => {
                 Self::Authentication(Authentication::compile(document, scope)?)
             }
+            Document::Cache(document) => Self::Cache(Cache::compile(document, scope)),
             Document::CopyResponse(document) => {
                 Self::CopyResponse(CopyResponse::compile(document, scope))
             }
@@ -190,6 +200,7 @@ impl Handler {
                     Ok(Answer::Next)
                 })));
             }
+            Self::Cache(handler) => return Ok(handler.handle(exchange, filters)),
             Self::CopyResponse(handler) => return Ok(Handled::Done(handler.handle(exchange)?)),
             Self::CopyResponseHeaders(handler) => handler.handle(exchange)?,
             Self::Encode(handler) => filters.extend(handler.filter(exchange)),
@@ -226,13 +237,14 @@ impl Filter<'_> {
     /// # Errors
     /// Where routes that were to replace it fail.
     pub async fn apply(
-        &self,
+        self,
         mut response: Response<ResponseBody>,
         exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Failure> {
         match self {
+            Self::Cache(fetch) => Ok(fetch.conclude(response, exchange)),
             Self::Encode(encode, coding) => {
-                Ok(encode.apply(*coding, response, &exchange.worker).await)
+                Ok(encode.apply(coding, response, &exchange.worker).await)
             }
             Self::Headers(headers) => {
                 headers.apply(&mut response, exchange);
@@ -246,10 +258,15 @@ impl Filter<'_> {
         }
     }
 
-    /// Ends without an answer to pass through.
-    pub fn abandon(&self, exchange: &mut Exchange) {
-        if let Self::LogAppend(log_append) = self {
-            log_append.record(exchange);
+    /// Ends with an error instead of an answer, unless it has one that can stand in.
+    pub fn abandon(self, error: &Error, exchange: &mut Exchange) -> Option<Response<ResponseBody>> {
+        match self {
+            Self::Cache(fetch) => fetch.stand_in(error, exchange),
+            Self::LogAppend(log_append) => {
+                log_append.record(exchange);
+                None
+            }
+            Self::Encode(..) | Self::Headers(_) | Self::Intercept(_) => None,
         }
     }
 }

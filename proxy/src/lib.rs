@@ -20,6 +20,7 @@ pub mod exchange;
 pub mod file_cache;
 pub mod handler;
 pub mod handoff;
+pub mod http_cache;
 pub mod log_level;
 pub mod log_limit;
 pub mod matcher;

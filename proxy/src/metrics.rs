@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::certs::Certificates;
 use crate::edge::Shared;
+use crate::http_cache::figures::{self, FIGURES};
 
 /// What is counted in the control plane. Workers count for themselves.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +80,7 @@ impl Collector for State {
             .map(|server| server.figures())
             .unwrap_or_default();
         let reloads = &self.metrics.reloads;
+        let (cached_bytes, cached_uris) = figures::size();
         for (name, help, value) in [
             (
                 "connections_accepted",
@@ -90,6 +92,26 @@ impl Collector for State {
                 "tls_handshakes_failed",
                 "TLS handshakes that failed",
                 handshakes_failed,
+            ),
+            (
+                "cache_hits",
+                "Requests that `cache` answered with what was fresh",
+                FIGURES.hits.load(Relaxed),
+            ),
+            (
+                "cache_stale",
+                "Requests that `cache` answered with what was stale",
+                FIGURES.stale.load(Relaxed),
+            ),
+            (
+                "cache_collapsed",
+                "Requests that `cache` answered with what another one was being given",
+                FIGURES.collapsed.load(Relaxed),
+            ),
+            (
+                "cache_misses",
+                "Requests that `cache` sent on for want of a response",
+                FIGURES.misses.load(Relaxed),
             ),
             (
                 "reloads_applied",
@@ -115,6 +137,12 @@ impl Collector for State {
                 "connections",
                 "Client connections open, tunnels among them",
                 connections,
+            ),
+            ("cache_bytes", "Bytes that `cache` keeps", cached_bytes),
+            (
+                "cache_uris",
+                "URIs that `cache` has a response for",
+                cached_uris,
             ),
             ("tunnels", "Upgraded connections open", tunnels),
             (

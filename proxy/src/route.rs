@@ -21,6 +21,8 @@ pub mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -29,13 +31,25 @@ use self::trace::Note;
 use crate::body::ResponseBody;
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::handler::cache::Fetch;
 use crate::handler::{Answer, Filter, Handled, Handler};
 use crate::matcher::MatcherSets;
 
 /// Routes as a list of instructions.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
-    operations: Box<[Operation]>,
+    operations: Arc<[Operation]>,
+}
+
+/// How long those behind a cache may take to answer it in the background.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a cache asks once more, for itself alone.
+#[derive(Debug)]
+struct Refresh {
+    /// The instruction after the cache's.
+    from: usize,
+    fetch: Box<Fetch>,
 }
 
 /// How a program ended.
@@ -88,10 +102,23 @@ impl Program {
     /// Runs the routes for a request.
     ///
     /// Handlers' changes to the request stay in `exchange` also where the program fails.
-    pub async fn run(&self, exchange: &mut Exchange) -> Result<Outcome, Failure> {
-        let mut filters: Vec<Filter<'_>> = Vec::new();
+    pub fn run<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+    ) -> impl Future<Output = Result<Outcome, Failure>> + 'a {
+        self.run_from(None, exchange)
+    }
+
+    async fn run_from(
+        &self,
+        refresh: Option<Box<Refresh>>,
+        exchange: &mut Exchange,
+    ) -> Result<Outcome, Failure> {
+        let (mut at, mut filters) = match refresh {
+            None => (0, Vec::new()),
+            Some(refresh) => (refresh.from, vec![Filter::Cache(refresh.fetch)]),
+        };
         let mut scopes: Vec<ErrorScope> = Vec::new();
-        let mut at = 0;
         loop {
             let answered = match self.step(at, exchange, &filters, &mut scopes) {
                 Ok(Step::To(next)) => {
@@ -121,31 +148,51 @@ impl Program {
                     Ok(Answer::Response(empty_answer(exchange)))
                 }
             };
-            let error = match answered {
+            if let Some(fetch) = exchange.take_refresh() {
+                self.refresh(at + 1, fetch, exchange);
+            }
+            let response = match answered {
                 Ok(Answer::Next) => {
                     at += 1;
                     continue;
                 }
+                Ok(Answer::Again) => continue,
                 Ok(Answer::Response(response)) if filters.is_empty() => {
                     return Ok(Outcome::Answer(response));
                 }
-                Ok(Answer::Response(response)) => {
-                    return Box::pin(finish(response, filters, exchange)).await;
-                }
+                Ok(Answer::Response(response)) => response,
                 Err(Failure::Abort) => return Err(Failure::Abort),
-                Err(Failure::Error(error)) => error,
+                Err(Failure::Error(error)) => {
+                    let scope = scopes.pop();
+                    let keep = scope.as_ref().map_or(0, |scope| scope.filters);
+                    match (abandon(&mut filters, keep, &error, exchange), scope) {
+                        (Some(stand_in), _) => stand_in,
+                        (None, None) => return Err(Failure::Error(error)),
+                        (None, Some(scope)) => {
+                            exchange.error = Some(error);
+                            at = scope.routes;
+                            continue;
+                        }
+                    }
+                }
             };
-            let scope = scopes.pop();
-            let keep = scope.as_ref().map_or(0, |scope| scope.filters);
-            for filter in filters.drain(keep..) {
-                filter.abandon(exchange);
-            }
-            let Some(scope) = scope else {
-                return Err(Failure::Error(error));
-            };
-            exchange.error = Some(error);
-            at = scope.routes;
+            return Box::pin(finish(response, filters, exchange)).await;
         }
+    }
+
+    /// Asks those behind a cache once more, for the cache alone.
+    fn refresh(&self, from: usize, mut fetch: Box<Fetch>, exchange: &Exchange) {
+        let mut exchange = fetch.exchange(exchange);
+        let program = self.clone();
+        tokio::task::spawn_local(async move {
+            let refresh = Box::new(Refresh { from, fetch });
+            let running = program.run_from(Some(refresh), &mut exchange);
+            match tokio::time::timeout(REFRESH_TIMEOUT, running).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(failure)) => tracing::debug!(?failure, "a refresh of the cache failed"),
+                Err(_) => tracing::debug!("a refresh of the cache took too long"),
+            }
+        });
     }
 
     /// Runs routes within a handler of other routes. Boxed, so that the handler's own future stays
@@ -318,6 +365,23 @@ pub fn empty_answer(exchange: &mut Exchange) -> Response<ResponseBody> {
         .map_or(StatusCode::OK, Error::status);
     exchange.finish_own_headers(response.headers_mut());
     response
+}
+
+/// Ends with an error the filters after the first `keep`, the last one first, up to one that has an
+/// answer that stands in.
+fn abandon(
+    filters: &mut Vec<Filter<'_>>,
+    keep: usize,
+    error: &Error,
+    exchange: &mut Exchange,
+) -> Option<Response<ResponseBody>> {
+    while filters.len() > keep {
+        let stand_in = filters.pop()?.abandon(error, exchange);
+        if stand_in.is_some() {
+            return stand_in;
+        }
+    }
+    None
 }
 
 /// Passes the answer through the filters, the last one first.

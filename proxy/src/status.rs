@@ -7,12 +7,14 @@ use std::time::SystemTime;
 use downstream::Server;
 use proto::edge::v1::status_server::{Status as StatusService, StatusServer};
 use proto::edge::v1::{
-    GetStatusRequest, GetStatusResponse, ReloadRequest, ReloadResponse, Site, Upstream,
+    GetStatusRequest, GetStatusResponse, PurgeRequest, PurgeResponse, ReloadRequest,
+    ReloadResponse, Site, Upstream,
 };
 use tonic::{Request, Response, Status};
 
 use crate::certs::Certificates;
 use crate::edge::Shared;
+use crate::http_cache::{self, Purge};
 use crate::reload::Reloader;
 
 /// Tells how the proxy fares, and reloads it.
@@ -106,6 +108,31 @@ impl StatusService for EdgeStatus {
             is_applied: outcome.is_applied,
             report: outcome.report.plain,
         }))
+    }
+
+    async fn purge(
+        &self,
+        request: Request<PurgeRequest>,
+    ) -> Result<Response<PurgeResponse>, Status> {
+        let PurgeRequest {
+            everything,
+            host,
+            path,
+        } = request.into_inner();
+        let purge = match (everything, host.as_str(), path.as_str()) {
+            (true, "", "") => Purge::Everything,
+            (true, ..) => {
+                return Err(Status::invalid_argument(
+                    "`host` and `path` say nothing beside `everything`",
+                ));
+            }
+            (false, "", _) => return Err(Status::invalid_argument("`host` is missing")),
+            (false, host, path) if path.starts_with('/') => Purge::of(host, path),
+            (false, ..) => return Err(Status::invalid_argument("`path` does not begin with `/`")),
+        };
+        let removed = http_cache::purge(&purge);
+        tracing::info!(everything, host, path, removed, "purged the cache");
+        Ok(Response::new(PurgeResponse { removed }))
     }
 }
 

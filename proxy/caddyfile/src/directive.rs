@@ -10,6 +10,7 @@ mod acme_server;
 mod argument;
 mod basic_auth;
 mod bind;
+mod cache;
 mod copy_response;
 mod copy_response_headers;
 mod encode;
@@ -179,6 +180,7 @@ const DIRECTIVES: &[(&str, Parse)] = &[
     ("basic_auth", Parse::Handler(basic_auth::parse)),
     ("basicauth", Parse::Handler(basic_auth::parse)),
     ("bind", Parse::Values(bind::parse)),
+    ("cache", Parse::Handler(cache::parse)),
     ("copy_response", Parse::Handler(copy_response::parse)),
     (
         "copy_response_headers",

@@ -29,7 +29,7 @@ pub use self::admin::{Admin, AdminConfigSettings, Storage};
 pub use self::duration::{Duration, ParseDurationError};
 pub use self::handler::{
     AcmeServer, Authentication, AuthenticationProviders, BasicAuth, BasicAuthAccount, Browse,
-    CopyResponse, CopyResponseHeaders, Encode, ErrorHandler, FileServer, Handler, Intercept,
+    Cache, CopyResponse, CopyResponseHeaders, Encode, ErrorHandler, FileServer, Handler, Intercept,
     Invoke, LogAppend, MapHandler, Mapping, Metrics, PasswordHash, Push, PushHeaders, PushResource,
     RateLimit, RateLimitZone, RequestBody, StaticResponse, Subroute, Templates, Tracing,
 };

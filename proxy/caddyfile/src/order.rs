@@ -41,6 +41,8 @@ pub(crate) const DEFAULT: &[&str] = &[
     "push",
     "intercept",
     "templates",
+    // What is kept of the answers of all below, before anything above changes them. Not of Caddy.
+    "cache",
     // Blocks of further directives.
     "invoke",
     "handle",

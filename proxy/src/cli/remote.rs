@@ -1,10 +1,10 @@
-//! `proxy reload`, `status` and `health`: what asks a running proxy.
+//! `proxy reload`, `purge`, `status` and `health`: what asks a running proxy.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use proto::edge::v1::status_client::StatusClient;
-use proto::edge::v1::{GetStatusRequest, GetStatusResponse, ReloadRequest};
+use proto::edge::v1::{GetStatusRequest, GetStatusResponse, PurgeRequest, ReloadRequest};
 use proto::sidecar::admin;
 use proto::sidecar::cli::{AdminAddress, Exit};
 use proto::sidecar::grpc::admin_channel;
@@ -58,6 +58,57 @@ pub(super) async fn reload(address: AdminAddress) -> Exit {
         complain("Not reloaded: the running configuration stays\n");
         Exit::Usage
     }
+}
+
+pub(super) async fn purge(address: AdminAddress, request: PurgeRequest) -> Exit {
+    match call(&address, async |mut client| client.purge(request).await).await {
+        Ok(response) => {
+            let responses = match response.removed {
+                1 => "1 response".to_owned(),
+                count => format!("{count} responses"),
+            };
+            print(&format!("Removed {responses} from the cache\n"));
+            Exit::Done
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// What is to be removed for a URL, which may end in `*`; without a scheme it is one as browsers
+/// take it.
+///
+/// # Errors
+/// In words, when it is none.
+pub(super) fn purge_of(url: &str) -> Result<PurgeRequest, String> {
+    if url.starts_with('/') {
+        return Err(format!(
+            "`{url}` names no site: write the host before it, such as `example.com{url}`"
+        ));
+    }
+    let is_complete = url.contains("://");
+    let text = if is_complete {
+        url.to_owned()
+    } else {
+        format!("https://{url}")
+    };
+    let parsed = url::Url::parse(&text).map_err(|error| format!("`{url}` is no URL: {error}"))?;
+    let host = parsed
+        .host_str()
+        .filter(|_| matches!(parsed.scheme(), "http" | "https"))
+        .ok_or_else(|| format!("`{url}` is no URL of a site"))?;
+    let host = match parsed.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let path = match parsed.query() {
+        Some(query) => format!("{}?{query}", parsed.path()),
+        None => parsed.path().to_owned(),
+    };
+    Ok(PurgeRequest {
+        everything: false,
+        host,
+        path,
+    })
 }
 
 pub(super) async fn status(address: AdminAddress, json: bool) -> Exit {
@@ -197,4 +248,27 @@ fn rfc3339(timestamp: &prost_types::Timestamp) -> String {
     jiff::Timestamp::from_second(timestamp.seconds)
         .map(|at| at.to_string())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_say_what_to_purge() {
+        for (url, host, path) in [
+            ("https://example.com/a/b?c=d#e", "example.com", "/a/b?c=d"),
+            ("http://Example.com:8080/a*", "example.com:8080", "/a*"),
+            ("example.com/*", "example.com", "/*"),
+            ("example.com", "example.com", "/"),
+            ("https://example.com:443/\u{fc}", "example.com", "/%C3%BC"),
+            ("https://[::1]:8443/", "[::1]:8443", "/"),
+        ] {
+            let request = purge_of(url).unwrap();
+            assert_eq!((request.host.as_str(), request.path.as_str()), (host, path));
+        }
+        for url in ["", "ftp://example.com/", "https://", "/path"] {
+            assert!(purge_of(url).is_err(), "{url}");
+        }
+    }
 }

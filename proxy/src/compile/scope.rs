@@ -29,6 +29,9 @@ pub struct Scope {
     pub(crate) invoked: Vec<String>,
     /// Health checks of the upstreams so far.
     pub(crate) checks: Vec<Arc<Check>>,
+    /// What tells the site's routes from others, and where in the path they begin; only where
+    /// something of theirs outlives a reload that changes nothing of them.
+    pub(crate) site: Option<(u64, usize)>,
     groups: HashMap<String, u32>,
     origin: Option<Origin>,
     path: String,
@@ -80,6 +83,15 @@ impl Scope {
     /// Where in the document this is.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// What tells this part from all others, also after a reload that moves its site's routes but
+    /// changes nothing of them.
+    pub(crate) fn owner(&self) -> String {
+        match self.site {
+            Some((site, begin)) => format!("{site:x}{}", &self.path[begin..]),
+            None => self.path.clone(),
+        }
     }
 
     /// Records that this part cannot be run.

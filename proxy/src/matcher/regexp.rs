@@ -18,7 +18,7 @@ pub struct Regexp {
 }
 
 /// What a regular expression captured.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Captured {
     name: Arc<str>,
     groups: Arc<[Option<Box<str>>]>,

@@ -2,6 +2,7 @@
 
 mod try_files;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use caddyfile::document::{self, Handler as Document};
@@ -93,6 +94,10 @@ fn one(
     operations: &mut Vec<Operation>,
     scope: &mut Scope,
 ) {
+    let is_site = scope.site.is_none() && keeps_something(route, scope, 0);
+    if is_site {
+        scope.site = Some((fingerprint(route, scope), scope.path().len()));
+    }
     if scope.context.is_explained {
         let note = Note::of_route(route, scope);
         operations.push(Operation::Note(Box::new(note)));
@@ -124,6 +129,34 @@ fn one(
     if is_conditional && let Operation::Match { otherwise, .. } = &mut operations[entry] {
         *otherwise = end;
     }
+    if is_site {
+        scope.site = None;
+    }
+}
+
+/// Whether some handler of a route has what outlives a reload.
+fn keeps_something(route: &document::Route, scope: &Scope, depth: usize) -> bool {
+    // Named routes that invoke one another are refused elsewhere.
+    const DEEPEST: usize = 16;
+    let keeps = |route| depth < DEEPEST && keeps_something(route, scope, depth + 1);
+    route.handle.iter().any(|handler| match handler {
+        Document::Cache(_) => true,
+        Document::Invoke(invoke) => scope.named_routes.get(&invoke.name).is_some_and(keeps),
+        Document::Subroute(subroute) => {
+            let errors = subroute.errors.iter().flat_map(|errors| &errors.routes);
+            subroute.routes.iter().chain(errors).any(keeps)
+        }
+        _ => false,
+    })
+}
+
+/// What tells a route from another one that does something else.
+fn fingerprint(route: &document::Route, scope: &Scope) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let parts = serde_json::to_string(&(route, &scope.named_routes));
+    // A document that cannot be written has not been read either.
+    parts.unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }
 
 fn handle(handler: &Document, operations: &mut Vec<Operation>, scope: &mut Scope) {

@@ -141,6 +141,7 @@ pub(super) fn rehearse(handler: &Handler, exchange: &Exchange) -> Option<Result>
         Handler::Authentication(_) => {
             Result::Assumed("asks for credentials; taken as given".to_owned())
         }
+        Handler::Cache(_) => Result::Assumed("looks into the cache; taken as not there".to_owned()),
         Handler::RateLimit(_) => Result::Assumed("counts; taken as within the limit".to_owned()),
         Handler::CopyResponse(_) => Result::Answers("sends the upstream's response".to_owned()),
         Handler::Metrics => Result::Answers("shows the metrics".to_owned()),

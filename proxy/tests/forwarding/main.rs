@@ -4,6 +4,7 @@
 
 mod balancing;
 mod bodies;
+mod cache;
 mod client_gone;
 mod discovery;
 mod expect;

@@ -23,6 +23,7 @@ pub(crate) fn run<F: Future<Output = ()>>(test: F) {
 pub(crate) struct Proxy {
     folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
     child: Child,
 }
 
@@ -71,6 +72,7 @@ impl Proxy {
         let mut proxy = Self {
             folder,
             address,
+            admin,
             child,
         };
         while TcpStream::connect(address).await.is_err() {
@@ -85,11 +87,23 @@ impl Proxy {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// Runs a command that asks it something.
+    pub(crate) fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proxy"));
+        let admin = self.admin.to_string();
+        command
+            .args(arguments)
+            .env("PORTICO_ADMIN", admin)
+            .output()
+            .unwrap()
+    }
+
     /// Reloads its configuration, and waits until that is done.
-    pub(crate) async fn reload(&self) {
+    pub(crate) async fn reload(&mut self) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
         while !self.log().contains("reloaded the configuration") {
+            assert!(self.child.try_wait().unwrap().is_none(), "{}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -164,6 +178,20 @@ impl Peer {
                 String::from_utf8_lossy(&self.read)
             );
         }
+    }
+
+    /// Reads so many bytes.
+    pub(crate) async fn bytes(&mut self, count: usize) -> String {
+        while self.read.len() < count {
+            let read = self.stream.read_buf(&mut self.read).await.unwrap();
+            assert!(
+                read > 0,
+                "closed after {:?}",
+                String::from_utf8_lossy(&self.read)
+            );
+        }
+        let rest = self.read.split_off(count);
+        String::from_utf8(std::mem::replace(&mut self.read, rest)).unwrap()
     }
 
     /// Reads the head of a message.

@@ -67,14 +67,14 @@ fn what_is_upgraded_is_a_tunnel_with_two_ends() {
 fn a_tunnel_outlives_a_reload_for_as_long_as_it_may() {
     run(async {
         let upstream = Upstream::bind().await;
-        let lasting = Proxy::start(json!({}), &[upstream.address]).await;
+        let mut lasting = Proxy::start(json!({}), &[upstream.address]).await;
         let (mut client, mut connection) = open(&lasting, &upstream).await;
         lasting.reload().await;
         connection.write("still here;").await;
         client.read_to("still here;").await;
 
         let handler = json!({"stream_close_delay": "10ms"});
-        let ending = Proxy::start(handler, &[upstream.address]).await;
+        let mut ending = Proxy::start(handler, &[upstream.address]).await;
         let (mut client, mut connection) = open(&ending, &upstream).await;
         connection.write("before;").await;
         client.read_to("before;").await;

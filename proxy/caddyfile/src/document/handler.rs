@@ -17,6 +17,8 @@ modules! {
         "acme_server" => AcmeServer(AcmeServer),
         /// Asks for credentials.
         "authentication" => Authentication(Authentication),
+        /// Keeps responses for others; not of Caddy.
+        "cache" => Cache(Cache),
         /// Sends the upstream's response, in `handle_response`.
         "copy_response" => CopyResponse(CopyResponse),
         /// Copies fields of the upstream's response, in `handle_response`.
@@ -138,6 +140,24 @@ object! {
         pub sort: Vec<String>,
         /// Entries that are read; 0 is 10,000.
         pub file_limit: i64,
+    }
+}
+
+object! {
+    /// The handler `cache`, which is no module of Caddy's.
+    pub struct Cache {
+        /// Bytes of all that is kept; 0 is 64 MiB.
+        pub max_size: i64,
+        /// Bytes of the largest body that is kept; 0 is 1 MiB.
+        pub max_body: i64,
+        /// How long a response past its lifetime is given while it is validated, where it does not
+        /// say so itself.
+        pub stale_while_revalidate: Duration,
+        /// How long a response past its lifetime is given where the app fails, where it does not
+        /// say so itself.
+        pub stale_if_error: Duration,
+        /// How long a response is fresh that does not say; 0 keeps none of those.
+        pub default_ttl: Duration,
     }
 }
 

@@ -12,6 +12,7 @@ const LINES: &[&str] = &[
     "@e `{path}.startsWith('/a') ? true : int({query.n}) > 1`",
     "@r path_regexp name ^/(.)(.*)$",
     "encode br gzip",
+    "cache /c* {\ndefault_ttl 1s\n}",
     "error /e* \"{uri}\" 418",
     "handle /a/* {\nrespond \"{path.0} {file.ext}\"\n}",
     "handle @m {\nheader X-M {re.name.1}\n}",
