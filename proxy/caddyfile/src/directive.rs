@@ -69,7 +69,7 @@ use crate::diagnostic::Diagnostic;
 use crate::document::{CertificateAuthority, Handler, MatcherSet, Route};
 use crate::matcher;
 use crate::options::Options;
-use crate::order;
+use crate::order::{self, Sorting};
 use crate::token::Token;
 
 /// What a directive means for its site.
@@ -269,13 +269,15 @@ pub(crate) fn parse_directives<'t>(
     outcomes
 }
 
-/// Reads the block that follows as directives; the cursor is at the token before it.
+/// Reads the block that follows as directives, which will run in the order of `sorting`; the cursor
+/// is at the token before it.
 ///
 /// # Errors
 ///
 /// There is an argument before the block.
 pub(crate) fn parse_block<'t>(
     cursor: &mut Cursor<'t>,
+    sorting: Sorting,
     context: &mut Context<'_>,
 ) -> Result<Vec<Outcome<'t>>, Diagnostic> {
     if let Some(extra) = cursor.next_arg() {
@@ -286,6 +288,9 @@ pub(crate) fn parse_block<'t>(
     let nesting = cursor.nesting();
     while cursor.next_block(nesting).is_some() {
         segments.push(cursor.next_segment());
+    }
+    if sorting == Sorting::None {
+        lint::check_order(&segments, context);
     }
     Ok(parse_directives(segments, &mut context.inner()))
 }
@@ -299,8 +304,9 @@ pub(crate) fn parse_subroute(
     cursor: &mut Cursor<'_>,
     context: &mut Context<'_>,
 ) -> Result<Vec<Route>, Diagnostic> {
-    let outcomes = parse_block(cursor, context)?;
-    Ok(order::routes(outcomes, order::Sorting::ByPriority, context))
+    let sorting = Sorting::ByPriority;
+    let outcomes = parse_block(cursor, sorting, context)?;
+    Ok(order::routes(outcomes, sorting, context))
 }
 
 /// Takes the matcher that may stand as first argument; the cursor ends before the directive's name.

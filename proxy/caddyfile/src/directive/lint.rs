@@ -29,6 +29,17 @@ const TAKES_ALL: [&str; 6] = [
     "reverse_proxy",
 ];
 
+/// Directives that answer every request that they match, each with the subdirective by which it may
+/// pass some on.
+const ANSWERS_ALL: [(&str, Option<&str>); 6] = [
+    ("abort", None),
+    ("error", None),
+    ("file_server", Some("pass_thru")),
+    ("redir", None),
+    ("respond", None),
+    ("reverse_proxy", Some("handle_response")),
+];
+
 /// Looks for mistakes among the directives of a block, each as its own list of tokens.
 ///
 /// `definitions` are the named matchers of the same block.
@@ -42,6 +53,39 @@ pub(super) fn check(
     never_reached(directives, context);
     for directive in directives {
         exact_path(directive, directives, context);
+    }
+}
+
+/// Looks for a directive behind one that answers every request, where they run as they are written.
+pub(super) fn check_order(directives: &[Vec<&Token>], context: &mut Context<'_>) {
+    let answers_all = |directive: &Vec<&Token>| {
+        let [name, rest @ ..] = &directive[..] else {
+            return false;
+        };
+        let found = ANSWERS_ALL.iter().find(|(known, _)| *known == name.text);
+        found.is_some_and(|(_, passes_on)| {
+            let is_for_some = matcher_of(directive).is_some();
+            !is_for_some && !rest.iter().any(|token| Some(&*token.text) == *passes_on)
+        })
+    };
+    let Some(at) = directives.iter().position(answers_all) else {
+        return;
+    };
+    let taker = directives[at][0];
+    let behind = directives[at + 1..]
+        .iter()
+        .filter_map(|directive| directive.first());
+    // Definitions of matchers run nowhere, and a second one of the same name is found elsewhere.
+    let mut lost = behind
+        .filter(|name| !name.text.starts_with('@') && name.text != taker.text && is_own(name));
+    if let Some(name) = lost.next() {
+        let message = format!("this `{}` is never reached", name.text);
+        let help = format!(
+            "`{}` in line {} answers every request, and directives of a `route` run as they are \
+             written: write this one before it",
+            taker.text, taker.span.line
+        );
+        context.report(Diagnostic::warning_at(name, message).with_help(help));
     }
 }
 
@@ -111,10 +155,7 @@ fn never_reached(directives: &[Vec<&Token>], context: &mut Context<'_>) {
         else {
             continue;
         };
-        let matcher = directive
-            .get(1)
-            .map(|token| &*token.text)
-            .filter(|text| text.starts_with(['/', '@']));
+        let matcher = matcher_of(directive);
         let Some(taken) = first.get(&(&*name.text, matcher.unwrap_or("*"))) else {
             // What an upstream answers may be passed on to the next one.
             let passes_on = |token: &&Token| token.text == "handle_response";
@@ -171,6 +212,12 @@ fn exact_path(directive: &[&Token], directives: &[Vec<&Token>], context: &mut Co
     );
     let help = format!("write `{stem}/*` for everything below, or `{stem}*` for both");
     context.report(Diagnostic::warning_at(path, message).with_help(help));
+}
+
+/// What a directive's first argument matches, if it is a matcher that does not match everything.
+fn matcher_of<'t>(directive: &[&'t Token]) -> Option<&'t str> {
+    let text = &*directive.get(1)?.text;
+    text.starts_with(['/', '@']).then_some(text)
 }
 
 /// Whether a token is the site's own: what is imported may be meant for others too.

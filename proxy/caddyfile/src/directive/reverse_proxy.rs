@@ -210,6 +210,7 @@ impl<'t> Reader<'t> {
                 if proxy.verbose_logs {
                     return Err(cursor.error_here("verbose_logs already specified"));
                 }
+                context.use_feature(token, "reverse_proxy verbose_logs");
                 proxy.verbose_logs = true;
             }
             _ => return Ok(false),

@@ -12,8 +12,9 @@ pub(super) fn parse(
     context: &mut Context<'_>,
 ) -> Result<Handler, Diagnostic> {
     cursor.next_token();
-    let outcomes = parse_block(cursor, context)?;
-    let routes = order::routes(outcomes, Sorting::None, context);
+    let sorting = Sorting::None;
+    let outcomes = parse_block(cursor, sorting, context)?;
+    let routes = order::routes(outcomes, sorting, context);
     Ok(Handler::Subroute(Subroute {
         routes,
         errors: None,

@@ -34,9 +34,13 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("tls get_certificate", ""),
 ];
 
-/// Directives that are taken and do nothing, with the reason.
+/// Directives and subdirectives that are taken and do nothing, with the reason.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("push", "browsers no longer take pushed responses"),
+    (
+        "reverse_proxy verbose_logs",
+        "what an upstream fails with is in the log without it",
+    ),
     ("tracing", "no traces are exported"),
 ];
 

@@ -284,7 +284,7 @@ impl<'b, 't> Builder<'b, 't> {
         }
         self.exempt_from_wildcard_client_authentication();
         let policies = &mut self.server.tls_connection_policies;
-        connection::consolidate(policies).map_err(Diagnostic::error)?;
+        connection::consolidate(policies)?;
         self.server.routes = order::consolidate(self.server.routes);
         Ok(self.server)
     }

@@ -4,21 +4,25 @@
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 
-use crate::document::ConnectionPolicy;
+use crate::diagnostic::Diagnostic;
+use crate::document::{ConnectionPolicy, Origin};
 
 /// Puts policies for all connections last and merges those for the same ones.
 ///
 /// # Errors
 ///
-/// Two policies for the same connections contradict each other; the message says in what.
-pub(super) fn consolidate(policies: &mut Vec<ConnectionPolicy>) -> Result<(), String> {
+/// Two policies for the same connections contradict each other; the later one is the place.
+pub(super) fn consolidate(policies: &mut Vec<ConnectionPolicy>) -> Result<(), Diagnostic> {
     policies.sort_by_key(|policy| policy.r#match.is_none());
     let mut merged: IndexMap<String, ConnectionPolicy> = IndexMap::new();
     for policy in policies.drain(..) {
         // A matcher is plain data, which is always JSON.
         let key = serde_json::to_string(&policy.r#match).unwrap_or_default();
         match merged.entry(key) {
-            Entry::Occupied(mut own) => merge(own.get_mut(), policy)?,
+            Entry::Occupied(mut own) => {
+                let (first, later) = (own.get().written.0, policy.written.0);
+                merge(own.get_mut(), policy).map_err(|what| conflict(what, first, later))?;
+            }
             Entry::Vacant(place) => {
                 place.insert(policy);
             }
@@ -27,6 +31,22 @@ pub(super) fn consolidate(policies: &mut Vec<ConnectionPolicy>) -> Result<(), St
     policies.extend(merged.into_values());
     merge_neighbours(policies);
     Ok(())
+}
+
+fn conflict(what: &str, first: Option<Origin>, later: Option<Origin>) -> Diagnostic {
+    let message = format!("two policies with same match criteria have conflicting {what}");
+    let mut diagnostic = Diagnostic::error(message);
+    if let Some(later) = later {
+        diagnostic = diagnostic.at_origin(later);
+    }
+    match first {
+        Some(first) => diagnostic.with_help(format!(
+            "sites on the same port without a name, or with the same one, share a policy, and the \
+             one in line {} says something else",
+            first.span.line
+        )),
+        None => diagnostic,
+    }
 }
 
 /// Merges the server names of neighbours that say the same.
@@ -57,7 +77,8 @@ fn give_names(policy: &mut ConnectionPolicy, names: Vec<String>) {
     }
 }
 
-fn merge(policy: &mut ConnectionPolicy, other: ConnectionPolicy) -> Result<(), String> {
+/// Makes one of two policies; the error says in what they contradict each other.
+fn merge(policy: &mut ConnectionPolicy, other: ConnectionPolicy) -> Result<(), &'static str> {
     if *policy == other {
         return Ok(());
     }
@@ -94,14 +115,16 @@ fn merge(policy: &mut ConnectionPolicy, other: ConnectionPolicy) -> Result<(), S
     Ok(())
 }
 
-fn merge_field<T: Default + PartialEq>(own: &mut T, other: T, what: &str) -> Result<(), String> {
+fn merge_field<T: Default + PartialEq>(
+    own: &mut T,
+    other: T,
+    what: &'static str,
+) -> Result<(), &'static str> {
     if other == T::default() || *own == other {
         return Ok(());
     }
     if *own != T::default() {
-        return Err(format!(
-            "two policies with same match criteria have conflicting {what}"
-        ));
+        return Err(what);
     }
     *own = other;
     Ok(())
