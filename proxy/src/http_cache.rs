@@ -1,8 +1,8 @@
 //! The app's own responses, kept for others: a shared cache (RFC 9111) with what RFC 5861 adds.
 //!
-//! The handler (`cache`) asks [`store`] for what there is, [`freshness`] whether the request may have
-//! it, and otherwise lets the handlers behind it answer. [`storing`] says which of their responses
-//! are kept, [`recording`] keeps them while they go to the client, and [`flight`] has others wait who
+//! The handler (`cache`) asks `store` for what there is, `freshness` whether the request may have
+//! it, and otherwise lets the handlers behind it answer. `storing` says which of their responses
+//! are kept, `recording` keeps them while they go to the client, and `flight` has others wait who
 //! want the same. Nothing is kept of which the server did not say that it may be, unless the
 //! Caddyfile does.
 

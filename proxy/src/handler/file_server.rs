@@ -208,9 +208,15 @@ fn finish(
 ) -> Result<Answer, Error> {
     let is_read = matches!(exchange.head.method, Method::GET | Method::HEAD);
     if !is_read && exchange.error.is_none() {
-        let allowed = HeaderValue::from_static("GET, HEAD");
+        let asks_methods = exchange.head.method == Method::OPTIONS;
         let headers = exchange.response_headers_mut();
-        headers.append(ALLOW, allowed);
+        headers.append(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        if asks_methods {
+            let mut answer = Response::new(ResponseBody::Empty);
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            exchange.finish_own_headers(answer.headers_mut());
+            return Ok(Answer::Response(answer));
+        }
         headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
         return Err(Error::new(
             StatusCode::METHOD_NOT_ALLOWED,

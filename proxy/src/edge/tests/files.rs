@@ -93,8 +93,24 @@ fn static_files_and_app_share_a_site() {
         let post = site.send_with(post, "x").await;
         assert_eq!(
             (post.status, post.header("allow")),
-            (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD".into())
+            (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, OPTIONS".into())
         );
+        for (path, status, allow) in [
+            (
+                "/static/app.css",
+                StatusCode::NO_CONTENT,
+                "GET, HEAD, OPTIONS",
+            ),
+            ("/static/none.css", StatusCode::NOT_FOUND, ""),
+        ] {
+            let asked = Request::options(format!("http://quiz.example.com{path}"));
+            let options = site.send(asked).await;
+            assert_eq!(
+                (options.status, options.header("allow")),
+                (status, allow.into()),
+                "{path}"
+            );
+        }
         let other = site
             .send(Request::get("http://other.example.com/static/app.css"))
             .await;
