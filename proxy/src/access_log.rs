@@ -24,7 +24,7 @@ use self::node::Node;
 use self::writer::Writer;
 use crate::compile::Scope;
 
-pub use self::record::{LoggedBody, Record};
+pub use self::record::{Entry, Record};
 pub use self::selection::Selection;
 pub use self::writer::flush;
 

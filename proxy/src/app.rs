@@ -19,6 +19,7 @@ use proto::sidecar::readiness::Readiness;
 use proto::sidecar::shutdown::Shutdown;
 use proto::sidecar::{admin, grpc};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use upstream::{Address, Target, TargetSettings};
 
@@ -34,14 +35,15 @@ use crate::log_level::LogLevel;
 use crate::metrics::Metrics;
 use crate::reload::{Followers, Reloader, watch};
 use crate::reverse_proxy::Checker;
+use crate::spans::Spans;
 use crate::status::EdgeStatus;
 
 /// How long requests may take to finish when the configuration sets no `grace_period`. Caddy waits
 /// without end; container engines kill after 10 s unless told otherwise.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long the end of the program waits for access logs to be written.
-const LOG_FLUSH: Duration = Duration::from_secs(2);
+/// How long the end of the program waits for access logs to be written, and for traces to be sent.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// What readiness calls the listeners.
 const PART: &str = "listeners";
@@ -156,6 +158,7 @@ impl App {
             replicas: replicas(options.static_handoff),
             volume_changes: Arc::default(),
             metrics: OnceLock::new(),
+            spans: Spans::exporting(Handle::current()),
         });
         // Fetches nothing unless a configuration asks for it; ends with the program.
         tokio::spawn(cloudflare::keep_fresh());
@@ -244,10 +247,14 @@ impl App {
                 "connections did not finish within the grace period of {grace:?}"
             );
         }
-        // Entries of the last requests may be on their way to the disk.
-        let flushed = tokio::task::spawn_blocking(|| access_log::flush(LOG_FLUSH));
+        // Entries and spans of the last requests may be on their way.
+        let shared = Arc::clone(&self.shared);
+        let flushed = tokio::task::spawn_blocking(move || {
+            access_log::flush(FLUSH);
+            shared.spans.finish(FLUSH);
+        });
         if flushed.await.is_err() {
-            tracing::warn!("the last access log entries may be missing");
+            tracing::warn!("the last access log entries and traces may be missing");
         }
         self.grpc.token.cancel();
         tracing::info!("stopped");

@@ -4,6 +4,7 @@
 
 pub(crate) mod buffers;
 mod encoded;
+pub mod observed;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,7 +20,9 @@ use upstream::UpstreamBody;
 
 pub(crate) use self::encoded::Coder;
 pub use self::encoded::Encoded;
-use crate::access_log::LoggedBody;
+use self::observed::Observed;
+use crate::access_log::Entry;
+use crate::handler::tracing::OpenSpan;
 use crate::handoff::FileBody;
 use crate::http_cache::RecordedBody;
 
@@ -64,9 +67,11 @@ pub enum ResponseBody {
     /// sent.
     Kept(Option<Bytes>),
     /// A body that is counted for the access log.
-    Logged(Box<LoggedBody>),
+    Logged(Box<Observed<Entry>>),
     /// What is kept while it comes.
     Recorded(Box<RecordedBody>),
+    /// A body that is part of a span.
+    Traced(Box<Observed<OpenSpan>>),
     /// What an upstream sends.
     Upstream(UpstreamBody),
 }
@@ -368,6 +373,7 @@ impl Body for ResponseBody {
             }
             Self::Logged(body) => Pin::new(&mut **body).poll_frame(context),
             Self::Recorded(body) => Pin::new(&mut **body).poll_frame(context),
+            Self::Traced(body) => Pin::new(&mut **body).poll_frame(context),
             Self::Upstream(body) => Pin::new(body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
@@ -383,6 +389,7 @@ impl Body for ResponseBody {
             Self::Full(bytes) | Self::Kept(bytes) => bytes.is_none(),
             Self::Logged(body) => body.is_end_stream(),
             Self::Recorded(body) => body.is_end_stream(),
+            Self::Traced(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
         }
     }
@@ -399,6 +406,7 @@ impl Body for ResponseBody {
             }
             Self::Logged(body) => body.size_hint(),
             Self::Recorded(body) => body.size_hint(),
+            Self::Traced(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
         }
     }

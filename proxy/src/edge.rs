@@ -34,6 +34,7 @@ use crate::file_cache::FileCache;
 use crate::file_cache::changes::VolumeChanges;
 use crate::handler::file_server::Probes;
 use crate::handoff::{Handoff, Replicas};
+use crate::spans::Spans;
 
 /// Bytes of small files that each worker may keep.
 const FILE_CACHE: u64 = 32 << 20;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub volume_changes: Arc<VolumeChanges>,
     /// The proxy's metrics, once there are any; the registry itself reads what is shared.
     pub metrics: OnceLock<Weak<Mutex<Registry>>>,
+    /// Where requests are recorded as spans.
+    pub spans: Spans,
 }
 
 /// What one worker has of its own.

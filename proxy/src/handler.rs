@@ -19,6 +19,7 @@ pub mod rate_limit;
 pub mod request_body;
 pub mod rewrite;
 pub mod static_response;
+pub mod tracing;
 pub mod vars;
 
 use std::future::Future;
@@ -41,6 +42,7 @@ use self::rate_limit::RateLimit;
 use self::request_body::LimitBody;
 use self::rewrite::Rewrite;
 use self::static_response::StaticResponse;
+use self::tracing::{Tracing, Unfinished};
 use self::vars::Vars;
 use crate::body::ResponseBody;
 use crate::compile::Scope;
@@ -86,6 +88,8 @@ pub enum Handler {
     Rewrite(Box<Rewrite>),
     /// Answers with what is written.
     StaticResponse(Box<StaticResponse>),
+    /// Records requests as spans.
+    Tracing(Tracing),
     /// Sets variables.
     Vars(Vars),
 }
@@ -126,6 +130,8 @@ pub enum Filter<'a> {
     Intercept(&'a Intercept),
     /// Facts that are known only then go to the access log.
     LogAppend(&'a LogAppend),
+    /// It ends a span.
+    Tracing(Box<Unfinished<'a>>),
 }
 
 impl Handler {
@@ -167,10 +173,11 @@ impl Handler {
             Document::StaticResponse(document) => {
                 Self::StaticResponse(Box::new(StaticResponse::compile(document, scope)))
             }
+            Document::Tracing(document) => Self::Tracing(Tracing::compile(document, scope)),
             Document::Vars(document) => Self::Vars(Vars::compile(document, scope)),
             Document::Subroute(_) | Document::Invoke(_) => return None,
-            // These change nothing of what clients get.
-            Document::Push(_) | Document::Tracing(_) => return None,
+            // It changes nothing of what clients get.
+            Document::Push(_) => return None,
             Document::AcmeServer(_) | Document::Templates(_) | Document::Other(_) => {
                 scope.error_with_hint(
                     format!("the handler `{}` is not supported", handler.module()),
@@ -225,6 +232,7 @@ impl Handler {
             }
             Self::Rewrite(handler) => handler.handle(exchange),
             Self::StaticResponse(handler) => return handler.handle(exchange).map(Handled::Done),
+            Self::Tracing(handler) => filters.extend(handler.handle(exchange)),
             Self::Vars(handler) => handler.handle(exchange),
         }
         Ok(Handled::Done(Answer::Next))
@@ -255,6 +263,7 @@ impl Filter<'_> {
                 log_append.record(exchange);
                 Ok(response)
             }
+            Self::Tracing(span) => Ok(span.conclude(response, exchange)),
         }
     }
 
@@ -264,6 +273,10 @@ impl Filter<'_> {
             Self::Cache(fetch) => fetch.stand_in(error, exchange),
             Self::LogAppend(log_append) => {
                 log_append.record(exchange);
+                None
+            }
+            Self::Tracing(span) => {
+                span.fail(error, exchange);
                 None
             }
             Self::Encode(..) | Self::Headers(_) | Self::Intercept(_) => None,

@@ -30,6 +30,7 @@ pub mod rehearsal;
 pub mod reload;
 pub mod reverse_proxy;
 pub mod route;
+pub mod spans;
 pub mod status;
 #[cfg(test)]
 mod testing;

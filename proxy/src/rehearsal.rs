@@ -21,6 +21,7 @@ use crate::compile::Config;
 use crate::edge::{Challenges, Shared, Worker, normalize, route};
 use crate::exchange::{Exchange, split_host_port};
 use crate::route::trace::{CLIENT, Step, Trace};
+use crate::spans::Spans;
 
 /// What a request would do.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub fn rehearse(
         workers: 1,
         volume_changes: Arc::default(),
         metrics: OnceLock::new(),
+        spans: Spans::default(),
     };
     let resolver = Resolver::from_system().map_err(|error| error.to_string())?;
     LocalSet::new().block_on(&runtime, async {

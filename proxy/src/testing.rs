@@ -28,6 +28,7 @@ use crate::body::RequestBody;
 use crate::compile::{CompileContext, Config, compile};
 use crate::edge::{Challenges, Shared, Worker, answer};
 use crate::exchange::Exchange;
+use crate::spans::Spans;
 
 /// A worker with a configuration.
 pub(crate) struct Site {
@@ -117,6 +118,7 @@ impl Site {
             replicas: Arc::default(),
             volume_changes: Arc::default(),
             metrics: OnceLock::new(),
+            spans: Spans::default(),
         };
         let worker = Worker::new(Arc::new(shared), Resolver::from_system().unwrap());
         Self {

@@ -3,20 +3,17 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use downstream::TlsSession;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
 
 use super::selection::{Loggers, Selection};
 use super::{Level, Node};
 use crate::body::ResponseBody;
+use crate::body::observed::{Observed, Observer};
 use crate::exchange::{Exchange, Original};
 use crate::placeholder::{path_and_query, protocol};
 
@@ -30,15 +27,8 @@ pub struct Record {
     read: Rc<Cell<u64>>,
 }
 
-/// A response body that ends its request's entry when it has been sent or given up.
-#[derive(Debug)]
-pub struct LoggedBody {
-    body: ResponseBody,
-    entry: Entry,
-}
-
-/// An entry that lacks only the size.
-struct Entry {
+/// An entry that lacks only the size; it is written as it is dropped.
+pub struct Entry {
     loggers: Loggers,
     request: Node,
     user_id: String,
@@ -79,7 +69,7 @@ impl Record {
         let Some(entry) = self.entry(exchange, response.status(), response.headers()) else {
             return response;
         };
-        response.map(|body| ResponseBody::Logged(Box::new(LoggedBody { body, entry })))
+        response.map(|body| ResponseBody::Logged(Box::new(Observed::new(body, entry))))
     }
 
     /// Ends the entry of a request whose connection is closed without an answer.
@@ -282,28 +272,8 @@ impl fmt::Debug for Entry {
     }
 }
 
-impl Body for LoggedBody {
-    type Data = Bytes;
-    type Error = <ResponseBody as Body>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.entry.size += data.len() as u64;
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Observer for Entry {
+    fn sent(&mut self, bytes: u64) {
+        self.size += bytes;
     }
 }

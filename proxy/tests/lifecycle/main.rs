@@ -11,3 +11,4 @@ mod on_demand;
 mod program;
 mod serving;
 mod session_tickets;
+mod traces;

@@ -16,6 +16,7 @@ pub(crate) struct Proxy {
     pub(crate) admin: SocketAddr,
     pub(crate) cert_manager: String,
     pub(crate) flags: Vec<String>,
+    pub(crate) environment: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
@@ -29,6 +30,7 @@ impl Proxy {
             admin,
             cert_manager: "https://127.0.0.1:1".to_owned(),
             flags: Vec::new(),
+            environment: Vec::new(),
             child: None,
         }
     }
@@ -94,7 +96,12 @@ impl Proxy {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_proxy"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PORTICO_")) {
+        let is_setting = |name: &str| {
+            ["PORTICO_", "OTEL_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        };
+        for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
             command.env_remove(name);
         }
         command
@@ -107,6 +114,7 @@ impl Proxy {
             .env("PORTICO_STATIC_SERVER", "http://127.0.0.1:1")
             .env("PORTICO_WORKERS", "2")
             .env("PORTICO_LOG_FORMAT", "json")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

@@ -41,7 +41,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "reverse_proxy verbose_logs",
         "what an upstream fails with is in the log without it",
     ),
-    ("tracing", "no traces are exported"),
 ];
 
 /// Whether the proxy can run `feature`.
