@@ -4,6 +4,7 @@
 //! without placeholders costs nothing. What a name means is decided in [`key`], what its value
 //! is in a request in [`resolve`](Key::resolve).
 
+pub mod client_certificate;
 pub mod key;
 mod resolve;
 pub mod time;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::HeaderValue;
+use rustls_pki_types::CertificateDer;
 
 use crate::listener::ListenerConfig;
 
@@ -46,6 +47,9 @@ pub struct TlsSession {
     pub alpn: Option<Alpn>,
     /// Whether an earlier session was resumed.
     pub is_resumed: bool,
+    /// The certificate that the client showed, of which it holds the key; whether anybody signed it
+    /// is as [`ClientAuthentication`](crate::ClientAuthentication) asks.
+    pub client_certificate: Option<CertificateDer<'static>>,
 }
 
 /// An application protocol (RFC 7301).
@@ -77,6 +81,7 @@ impl TlsSession {
             cipher_suite: rustls::CipherSuite::TLS13_AES_128_GCM_SHA256,
             alpn: Some(Alpn::Http1),
             is_resumed: false,
+            client_certificate: None,
         }
     }
 
@@ -92,6 +97,10 @@ impl TlsSession {
             cipher_suite: session.negotiated_cipher_suite()?.suite(),
             alpn,
             is_resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            client_certificate: session
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|leaf| leaf.clone().into_owned()),
         })
     }
 }

@@ -35,9 +35,9 @@ pub use listener::{ListenAddress, ListenError, ListenerConfig, Timeouts};
 pub use server::{Prepared, Server};
 pub use stream::Stream;
 pub use tls::{
-    Certificate, CertificateError, CertificateTable, ChallengeCertificate, Obtaining, OnDemand,
-    SessionTickets, TICKET_KEY_NAME_LEN, TICKET_KEY_SECRET_LEN, TicketKey, TicketKeyError,
-    TlsAlpnChallenges, TlsOptions, TlsSettings,
+    Certificate, CertificateError, CertificateTable, ChallengeCertificate, ClientAuthentication,
+    Obtaining, OnDemand, SessionTickets, TICKET_KEY_NAME_LEN, TICKET_KEY_SECRET_LEN, TicketKey,
+    TicketKeyError, TlsAlpnChallenges, TlsOptions, TlsSettings,
 };
 
 /// What answers requests; one value per worker, made on the worker's own thread.

@@ -15,6 +15,7 @@ use super::{Level, Node};
 use crate::body::ResponseBody;
 use crate::body::observed::{Observed, Observer};
 use crate::exchange::{Exchange, Original};
+use crate::placeholder::client_certificate::brief;
 use crate::placeholder::{path_and_query, protocol};
 
 /// The begin of an entry: the request as the client sent it.
@@ -195,7 +196,7 @@ fn canonical(name: &HeaderName) -> String {
 
 fn tls(session: &TlsSession) -> Node {
     let alpn = session.alpn.map_or("", |alpn| alpn.as_str());
-    Node::Object(vec![
+    let mut fields = vec![
         ("resumed".into(), Node::Bool(session.is_resumed)),
         (
             "version".into(),
@@ -218,7 +219,12 @@ fn tls(session: &TlsSession) -> Node {
         ),
         // Encrypted ClientHello is not spoken.
         ("ech".into(), Node::Bool(false)),
-    ])
+    ];
+    if let Some((common_name, serial)) = session.client_certificate.as_ref().and_then(brief) {
+        fields.push(("client_common_name".into(), Node::text(common_name)));
+        fields.push(("client_serial".into(), Node::text(serial)));
+    }
+    Node::Object(fields)
 }
 
 impl Drop for Entry {

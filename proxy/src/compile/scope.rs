@@ -124,9 +124,6 @@ impl Scope {
                 );
             }
         }
-        if text.contains("{http.request.tls.client.") {
-            self.error("the placeholders `{http.request.tls.client.*}` are not supported");
-        }
         Template::compile_with(text, unknown, &|name| self.mapped.contains(name))
     }
 

@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::client_certificate::ClientCertificateKey;
 use super::time::TimeFormat;
 
 /// What a placeholder stands for. Names that are never set (`{http.request.nonsense}`) have none.
@@ -107,6 +108,8 @@ pub enum UriKey {
 pub enum TlsKey {
     /// The cipher suite's name.
     CipherSuite,
+    /// A fact about the client's certificate.
+    Client(ClientCertificateKey),
     /// The application protocol.
     Protocol,
     /// `true`: the protocol was agreed on.
@@ -293,7 +296,7 @@ fn tls(name: &str) -> Option<Key> {
         "resumed" => TlsKey::Resumed,
         "server_name" => TlsKey::ServerName,
         "version" => TlsKey::Version,
-        _ => return None,
+        _ => TlsKey::Client(ClientCertificateKey::parse(name.strip_prefix("client.")?)?),
     }))
 }
 

@@ -225,6 +225,7 @@ fn tls(exchange: &Exchange, key: TlsKey) -> Option<Cow<'_, str>> {
             let name = session.cipher_suite.as_str().unwrap_or_default();
             name.replacen("TLS13_", "TLS_", 1).into()
         }
+        TlsKey::Client(key) => key.resolve(session.client_certificate.as_ref()?)?.into(),
         TlsKey::Protocol => Cow::Borrowed(session.alpn.map_or("", |alpn| alpn.as_str())),
         TlsKey::ProtocolMutual => Cow::Borrowed("true"),
         TlsKey::Resumed => Cow::Borrowed(if session.is_resumed { "true" } else { "false" }),

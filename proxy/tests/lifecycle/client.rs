@@ -65,7 +65,18 @@ pub(crate) fn get_tls_with(
     host: &str,
     path: &str,
 ) -> io::Result<Secure> {
-    let name = ServerName::try_from(host.to_owned()).unwrap();
+    request_tls_with(config, address, host, host, path)
+}
+
+/// Asks for `host` on a connection that was opened for `server_name`.
+pub(crate) fn request_tls_with(
+    config: &Arc<rustls::ClientConfig>,
+    address: SocketAddr,
+    server_name: &str,
+    host: &str,
+    path: &str,
+) -> io::Result<Secure> {
+    let name = ServerName::try_from(server_name.to_owned()).unwrap();
     let session = ClientConnection::new(Arc::clone(config), name).unwrap();
     let mut stream = StreamOwned::new(session, connect(address)?);
     stream.write_all(request(host, path).as_bytes())?;
@@ -82,8 +93,9 @@ pub(crate) fn get_tls_with(
     })
 }
 
+/// Takes any certificate of a server.
 #[derive(Debug)]
-struct AnyCertificate;
+pub(crate) struct AnyCertificate;
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

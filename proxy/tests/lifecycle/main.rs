@@ -5,6 +5,7 @@
 
 mod certificates;
 mod client;
+mod client_certificates;
 mod commands;
 mod manager;
 mod on_demand;

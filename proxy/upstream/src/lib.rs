@@ -25,5 +25,5 @@ pub use client::Client;
 pub use error::{SendError, SendErrorKind};
 pub use fastcgi::{ScriptLog, Variables};
 pub use target::{Address, KeepAlive, Target, TargetError, TargetSettings, Versions};
-pub use tls::{ClientCertificate, TlsOptions};
+pub use tls::{ClientCertificate, TlsOptions, public_roots};
 pub use tunnel::{TunnelEnd, TunnelFigures, tunnel};

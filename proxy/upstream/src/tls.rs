@@ -132,6 +132,12 @@ static PUBLIC_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots)
 });
 
+/// The authorities that are trusted where nothing else is said: the built-in public ones and the
+/// system's.
+pub fn public_roots() -> Arc<RootCertStore> {
+    Arc::clone(&PUBLIC_ROOTS)
+}
+
 /// Takes any certificate, but still checks that the peer holds its key.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);

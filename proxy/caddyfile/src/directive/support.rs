@@ -30,7 +30,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
         "files are sent as they are: let the app render them, and remove it if no file has \
          templates",
     ),
-    ("tls client_auth", ""),
     ("tls get_certificate", ""),
 ];
 

@@ -109,7 +109,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, context: &mut Context<'_>) -> Value
         if DNS_OPTIONS.contains(&token.text.as_str()) {
             reader.dns_options.push(token);
         }
-        if !(reader.connection_option(token, cursor, context)?
+        if !(reader.connection_option(token, cursor)?
             || reader.certificate_option(token, cursor, context)?
             || parse_acme_option(
                 token,
@@ -186,7 +186,6 @@ impl Reader<'_> {
         &mut self,
         token: &Token,
         cursor: &mut Cursor<'_>,
-        context: &mut Context<'_>,
     ) -> Result<bool, Diagnostic> {
         let connection = &mut self.tls.connection;
         match token.text.as_str() {
@@ -224,7 +223,6 @@ impl Reader<'_> {
                 }
             }
             "client_auth" => {
-                context.use_feature(token, "tls client_auth");
                 let block = &mut cursor.from_next_segment();
                 connection.client_authentication = Some(client_auth::parse(block)?);
             }

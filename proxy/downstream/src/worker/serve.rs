@@ -1,7 +1,7 @@
 //! One connection from its first byte to its last.
 
+mod client_hello;
 mod http1;
-mod on_demand;
 
 use std::cell::OnceCell;
 use std::cell::{Cell, RefCell};
@@ -264,15 +264,16 @@ async fn handshake(
     socket: Socket,
     local: SocketAddr,
 ) -> Option<(Stream, TlsSession)> {
-    let accept = match &tls.on_demand {
-        None => TlsAcceptor::from(Arc::clone(&tls.config)).accept(socket),
-        Some(on_demand) => match on_demand::begin(entry, tls, &**on_demand, socket, local).await {
+    let accept = if tls.awaits_hello() {
+        match client_hello::begin(entry, tls, socket, local).await {
             Ok(accept) => accept,
             Err(failed) => {
                 fail_handshake(entry, failed).await;
                 return None;
             }
-        },
+        }
+    } else {
+        TlsAcceptor::from(Arc::clone(&tls.config)).accept(socket)
     };
     let mut accept = accept.into_fallible();
     let shaken = poll_fn(|cx| match entry.poll_order(cx) {

@@ -1,7 +1,8 @@
-//! Handshakes of listeners where a certificate may have to be obtained first.
+//! Handshakes of listeners where the name that a client asks for decides how they go on.
 //!
-//! The ClientHello is read before the handshake begins. For a name that has a certificate nothing
-//! waits; for another the handshake stands still, and the worker goes on with its other clients.
+//! The ClientHello is read before the handshake begins. Where certificates are obtained on demand, for a
+//! name that has one nothing waits; for another the handshake stands still, and the worker goes on
+//! with its other clients.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,13 +15,14 @@ use tokio_rustls::{Accept, LazyConfigAcceptor};
 
 use super::super::{Entry, Order};
 use crate::stream::Socket;
-use crate::tls::{CertificateTable, Obtaining, OnDemand, TlsSettings, with_local_address};
+use crate::tls::{CertificateTable, Obtaining, TlsSettings, with_local_address};
 
 /// The protocol of a certificate authority that validates a name (RFC 8737 section 6.1). It asks
 /// for names that have no certificate yet, and must not have to wait for one.
 const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 
-/// Reads the ClientHello, and has a certificate obtained if there is none for its name.
+/// Reads the ClientHello, has a certificate obtained if there is none for its name and that is
+/// wanted, and begins the handshake as is right for the name.
 ///
 /// # Errors
 /// The error and the socket when the client sent no ClientHello; `None` when the connection is to
@@ -28,7 +30,6 @@ const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 pub(super) async fn begin(
     entry: &Entry,
     tls: &TlsSettings,
-    on_demand: &dyn OnDemand,
     socket: Socket,
     local: SocketAddr,
 ) -> Result<Accept<Socket>, Option<(io::Error, Socket)>> {
@@ -38,14 +39,16 @@ pub(super) async fn begin(
         Some(Err(error)) => return Err(acceptor.take_io().map(|socket| (error, socket))),
         None => return Err(None),
     };
-    let obtaining =
-        missing(&start.client_hello(), &tls.certificates).and_then(|name| on_demand.obtain(name));
+    let obtaining = tls.on_demand.as_deref().and_then(|on_demand| {
+        let hello = start.client_hello();
+        on_demand.obtain(missing(&hello, &tls.certificates)?)
+    });
     if let Some(obtaining) = obtaining
         && !obtained(entry, &start.io, obtaining).await
     {
         return Err(None);
     }
-    let config = Arc::clone(&tls.config);
+    let config = Arc::clone(tls.config_for(start.client_hello().server_name()));
     Ok(with_local_address(local.ip(), || start.into_stream(config)))
 }
 
