@@ -218,7 +218,7 @@ impl<'b, 't> Builder<'b, 't> {
                 .server
                 .automatic_https
                 .as_ref()
-                .is_some_and(|automatic| !automatic.skip.contains(&address.host));
+                .is_none_or(|automatic| !automatic.skip.contains(&address.host));
         let has_tls = !site.tls.is_empty() || is_automated;
         if address.scheme == Some(Scheme::Https)
             || (!is_http && address.port != Some(http_port) && has_tls)
