@@ -1,11 +1,13 @@
 //! The contract between Portico's programs: the gRPC packages, the file request that travels as a
-//! header, and ([`sidecar`]) what every program does the same way.
+//! header, how requests select from a [`representation`], and ([`sidecar`]) what every program does
+//! the same way.
 
 pub mod certs;
 pub mod edge;
 pub mod file_request;
 pub mod files;
 pub mod handoff;
+pub mod representation;
 pub mod sidecar;
 
 /// The encoded descriptors of every package, for gRPC reflection.

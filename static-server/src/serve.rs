@@ -3,7 +3,7 @@
 //! 1. [`path`]: decode and clean the path; [`resolve`]: find the file (candidates, index, hidden
 //!    files, canonical redirect, precompressed sibling), opened beneath its root;
 //!    Without an index a directory may be [`listing`];
-//! 2. [`conditional`]: 304 and 412; [`range`]: 206 and 416, with [`multipart`] for several ranges;
+//! 2. [`proto::representation`] with its [`validator`]: 304 and 412; 206 and 416;
 //! 3. [`answer`]: the response head and the [`content`] of its [`extent`], which [`body`] sends over
 //!    HTTP.
 //!
@@ -13,7 +13,6 @@
 
 pub mod answer;
 pub mod body;
-pub mod conditional;
 pub mod content;
 pub mod content_type;
 pub mod encoding;
@@ -21,9 +20,7 @@ pub mod error;
 pub mod extent;
 pub mod hide;
 pub mod listing;
-pub mod multipart;
 pub mod path;
-pub mod range;
 pub mod resolve;
 pub mod service;
 pub mod untrusted;

@@ -9,18 +9,19 @@ use http::{Method, Response, StatusCode, request};
 use proto::file_request::{
     FILE_MATCH, FILE_PATH, FILE_REQUEST, FileMatch, FileRequest, file_path_value,
 };
+use proto::representation::Validators;
+use proto::representation::multipart::Multipart;
+use proto::representation::preconditions::{self, Verdict};
+use proto::representation::range::{self, Selection};
 
-use super::conditional::{self, Verdict};
 use super::content::Content;
 use super::content_type;
 use super::error::ServeError;
 use super::extent::Extent;
-use super::multipart::Multipart;
 use super::path::RequestPath;
-use super::range::{self, Selection};
 use super::resolve::{Found, Representation, Search};
 use super::untrusted;
-use super::validator::Validators;
+use super::validator::{last_modified, validators};
 use crate::volume::{Lookup, Root, Volumes};
 
 /// A response head, and what follows it.
@@ -163,7 +164,7 @@ fn represent(
         return Ok(answer);
     }
     let is_get = request.method == Method::GET;
-    let validators = Validators::new(&found.sent.snapshot, &found.named, traits.is_settled);
+    let validators = validators(&found.sent.snapshot, &found.named, traits.is_settled);
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(header::VARY, VARY);
     if let Some(answer) = precondition(request, &validators, &mut headers) {
@@ -177,7 +178,7 @@ fn represent(
     }
     let selection = match request.headers.get(header::RANGE) {
         // RFC 9110 section 14.2: ranges are defined for GET alone.
-        Some(value) if is_get && conditional::range_applies(&request.headers, &validators) => {
+        Some(value) if is_get && preconditions::range_applies(&request.headers, &validators) => {
             range::select(value.as_bytes(), size)
         }
         _ => Selection::Whole,
@@ -212,7 +213,7 @@ fn represent(
     insert(
         &mut headers,
         header::LAST_MODIFIED,
-        validators.last_modified(),
+        last_modified(&validators),
     );
     insert(&mut headers, header::CONTENT_TYPE, content_type);
     if let Some(coding) = found.coding {
@@ -249,14 +250,14 @@ pub(super) fn precondition(
     if let Some(etag) = &validators.etag_value {
         headers.insert(header::ETAG, etag.clone());
     }
-    let (status, length) = match conditional::evaluate(&request.headers, validators) {
+    let (status, length) = match preconditions::evaluate(&request.headers, validators) {
         Verdict::Proceed => return None,
         Verdict::NotModified => (StatusCode::NOT_MODIFIED, None),
         Verdict::Failed => (StatusCode::PRECONDITION_FAILED, Some(0)),
     };
     // RFC 9110 section 15.4.5: a 304 has the date only where there is nothing better.
     if status != StatusCode::NOT_MODIFIED || validators.etag_value.is_none() {
-        let date = validators.last_modified();
+        let date = last_modified(validators);
         insert(headers, header::LAST_MODIFIED, date);
     }
     let headers = std::mem::take(headers);

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use proto::representation::multipart::Multipart;
 
 use super::content::{Content, FileSlice, Piece};
 use super::error::ServeError;
-use super::multipart::Multipart;
 use super::resolve::Representation;
 use crate::volume::Lookup;
 

@@ -19,6 +19,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode, request};
 use jiff::Timestamp;
 use proto::file_request::Browse;
+use proto::representation::Validators;
 use rustix::fs::FileType;
 
 use self::view::View;
@@ -26,7 +27,7 @@ use super::answer::{Answer, precondition};
 use super::content::Content;
 use super::error::ServeError;
 use super::hide::is_hidden;
-use super::validator::Validators;
+use super::validator::last_modified;
 use crate::volume::folder::{self, FolderEntry};
 use crate::volume::{Kind, Lookup, Purpose, Root, Snapshot};
 
@@ -136,7 +137,7 @@ impl Listing {
         if let Some(answer) = precondition(request, &validators, &mut headers) {
             return answer;
         }
-        if let Some(date) = validators.last_modified() {
+        if let Some(date) = last_modified(&validators) {
             headers.insert(header::LAST_MODIFIED, date);
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -203,11 +204,10 @@ fn validators(body: &str, modified: (i64, u32)) -> Validators {
     let etag = format!("W/\"{:x}\"", hasher.finish());
     let seconds = u64::try_from(modified.0).unwrap_or(0);
     let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(seconds));
-    Validators {
-        etag: etag.parse().ok(),
-        etag_value: HeaderValue::try_from(etag).ok(),
-        modified_seconds: age.is_ok_and(|age| age >= SETTLED).then_some(modified.0),
-    }
+    Validators::new(
+        HeaderValue::try_from(etag).ok(),
+        age.is_ok_and(|age| age >= SETTLED).then_some(modified.0),
+    )
 }
 
 /// The mode in Go's numbers, which Caddy's JSON shows.

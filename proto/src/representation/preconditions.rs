@@ -3,7 +3,7 @@
 use headers::{ETag, HeaderMapExt as _, IfMatch, IfNoneMatch};
 use http::header::{self, HeaderMap};
 
-use super::validator::Validators;
+use super::{Validators, seconds};
 
 /// What the preconditions of a request make of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,18 +87,12 @@ fn date(headers: &HeaderMap, name: header::HeaderName) -> Option<i64> {
     seconds(headers.get(name)?.to_str().ok()?)
 }
 
-fn seconds(date: &str) -> Option<i64> {
-    let time = httpdate::parse_http_date(date.trim()).ok()?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_secs()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use http::header::{HeaderMap, HeaderName};
 
     use super::{Verdict, evaluate, range_applies};
-    use crate::serve::validator::Validators;
+    use crate::representation::Validators;
 
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
