@@ -293,10 +293,12 @@ impl ResponseBody {
     /// All bytes of a body of `length`, in memory of just that size.
     ///
     /// # Errors
-    /// As reading the body.
+    /// As reading the body, and when it is shorter or longer.
     pub(crate) async fn into_bytes(mut self, length: u64) -> Result<Bytes, <Self as Body>::Error> {
-        if let Self::Full(Some(bytes)) = self {
-            return Ok(bytes);
+        if let Self::Full(Some(bytes)) = &self
+            && bytes.len() as u64 == length
+        {
+            return Ok(bytes.clone());
         }
         let mut held = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
         while let Some(frame) =
@@ -305,8 +307,14 @@ impl ResponseBody {
             if let Ok(data) = frame?.into_data() {
                 held.extend_from_slice(&data);
             }
+            if held.len() as u64 > length {
+                break;
+            }
         }
-        Ok(held.into())
+        match held.len() as u64 == length {
+            true => Ok(held.into()),
+            false => Err("its length is not the one that was announced".into()),
+        }
     }
 
     /// A body of bytes at hand.

@@ -32,6 +32,7 @@ use crate::compile::Config;
 use crate::compressed_cache::CompressedCache;
 use crate::file_cache::FileCache;
 use crate::file_cache::changes::VolumeChanges;
+use crate::file_cache::flights::Flights;
 use crate::handler::file_server::Probes;
 use crate::handoff::{Handoff, Replicas};
 use crate::spans::Spans;
@@ -76,6 +77,8 @@ pub struct Worker {
     pub(crate) probes: RefCell<Probes>,
     /// Small files that were served before.
     pub(crate) files: RefCell<FileCache>,
+    /// Those that are on their way there.
+    pub(crate) flights: Flights,
     /// Compressed forms of these.
     pub(crate) compressed: RefCell<CompressedCache>,
     /// Files that static-servers on this host hand over.
@@ -137,6 +140,7 @@ impl Worker {
                 FILE_CACHE,
                 Arc::clone(&shared.volume_changes),
             )),
+            flights: Flights::default(),
             compressed: RefCell::new(CompressedCache::new(COMPRESSED_CACHE)),
             shared,
             resolver,

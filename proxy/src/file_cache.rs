@@ -2,21 +2,26 @@
 //!
 //! Each worker has a cache of its own: no lock on the way of a request. An entry is the static-server's
 //! whole 200 response. It lives until the folder its file lies in changes ([`changes`]), which the
-//! static-server announces ([`events`]); while the announcements are not to be had, nothing is
-//! served from here and nothing is kept.
+//! static-server announces ([`events`]). Once the announcements are not to be had, an entry must be
+//! confirmed before it is given again, nothing new is kept, and only where nobody answers may an
+//! entry stand in, for a while. What many ask for at once is fetched once ([`flights`]).
 //!
 //! The rule is coarser than need be on purpose: a change drops every entry of the changed file's
 //! folder, so that index files and precompressed siblings that appear beside a file count as well.
 
 pub mod changes;
 pub mod events;
+pub(crate) mod flights;
 
+use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use proto::representation::Validators;
 use quick_cache::unsync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
@@ -33,6 +38,8 @@ const ENTRY_OVERHEAD: u64 = 1024;
 pub(crate) struct CachedFile {
     /// The static-server's response fields that go to clients.
     pub headers: HeaderMap,
+    /// What these say of the version.
+    pub validators: Validators,
     /// The whole body.
     pub body: Bytes,
     /// Where the file lies: volume path and path below it, such as `/srv/static/css/app.css`.
@@ -50,12 +57,27 @@ pub(crate) struct Request<'a> {
     pub accept_encoding: &'a [u8],
 }
 
+/// What is known of a request's response.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The response, as it is now.
+    Current(Rc<CachedFile>),
+    /// The response as it was until announcements ended, or it was last confirmed.
+    Unconfirmed(Rc<CachedFile>, Instant),
+}
+
 /// The cache of one worker.
 #[derive(Debug)]
 pub(crate) struct FileCache {
-    entries: Cache<Key, Rc<CachedFile>, ByBytes>,
+    entries: Cache<Key, Entry, ByBytes>,
     changes: Arc<VolumeChanges>,
     seen: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    file: Rc<CachedFile>,
+    unconfirmed_since: Cell<Option<Instant>>,
 }
 
 impl FileCache {
@@ -69,23 +91,57 @@ impl FileCache {
         }
     }
 
-    /// Inserts what was asked of the static-server when the position was `asked_at`, unless
-    /// something changed since: the response may then be older than the change.
-    pub(crate) fn insert(&mut self, asked_at: u64, request: Request<'_>, file: CachedFile) {
+    /// Inserts what was asked of the static-server when the position was `asked_at`, in the place of
+    /// what was known. If something changed since, the response may be older than the change, and
+    /// nothing is known.
+    pub(crate) fn insert(&mut self, asked_at: u64, request: Request<'_>, file: Rc<CachedFile>) {
         self.catch_up();
         if asked_at == self.seen && self.changes.is_live() {
-            self.entries.insert(Key::from(request), Rc::new(file));
+            let entry = Entry {
+                file,
+                unconfirmed_since: Cell::new(None),
+            };
+            self.entries.insert(Key::from(request), entry);
+        } else {
+            self.remove(request);
         }
     }
 
-    /// The response for a request, if it is known and known to be current.
-    pub(crate) fn lookup(&mut self, request: Request<'_>) -> Option<Rc<CachedFile>> {
+    /// The response for a request, if it is known.
+    pub(crate) fn lookup(&mut self, request: Request<'_>) -> Option<Found> {
         self.catch_up();
-        self.entries.get(&request).cloned()
+        let entry = self.entries.get(&request)?;
+        let file = Rc::clone(&entry.file);
+        Some(match entry.unconfirmed_since.get() {
+            None => Found::Current(file),
+            Some(since) => Found::Unconfirmed(file, since),
+        })
+    }
+
+    /// Notes that the static-server, asked when the position was `asked_at` if there was one, found
+    /// `file` to be what it would send again.
+    pub(crate) fn confirm(
+        &mut self,
+        asked_at: Option<u64>,
+        request: Request<'_>,
+        file: &Rc<CachedFile>,
+    ) {
+        self.catch_up();
+        let entry = self.entries.get(&request);
+        if let Some(entry) = entry.filter(|entry| Rc::ptr_eq(&entry.file, file)) {
+            let is_announced = asked_at == Some(self.seen) && self.changes.is_live();
+            let since = (!is_announced).then(Instant::now);
+            entry.unconfirmed_since.set(since);
+        }
+    }
+
+    /// Drops what the static-server no longer sends.
+    pub(crate) fn remove(&mut self, request: Request<'_>) {
+        self.entries.remove(&request);
     }
 
     /// The position to hand to [`Self::insert`]; taken before the static-server is asked. `None` while
-    /// nothing can be kept.
+    /// changes are not announced.
     pub(crate) fn position(&mut self) -> Option<u64> {
         self.catch_up();
         self.changes.is_live().then_some(self.seen)
@@ -99,10 +155,15 @@ impl FileCache {
         self.seen = position;
         match changes {
             Changes::Everything => self.entries.clear(),
-            Changes::Paths(paths) => {
-                self.entries
-                    .retain(|_, entry| !paths.iter().any(|path| path.touches(&entry.file)));
-            }
+            Changes::Paths {
+                paths,
+                unannounced_since,
+            } => self.entries.retain(|_, entry| {
+                if unannounced_since.is_some() && entry.unconfirmed_since.get().is_none() {
+                    entry.unconfirmed_since.set(unannounced_since);
+                }
+                !paths.iter().any(|path| path.touches(&entry.file.file))
+            }),
         }
     }
 }
@@ -159,9 +220,9 @@ impl Equivalent<Key> for Request<'_> {
 #[derive(Clone, Copy, Debug)]
 struct ByBytes;
 
-impl Weighter<Key, Rc<CachedFile>> for ByBytes {
-    fn weight(&self, _: &Key, file: &Rc<CachedFile>) -> u64 {
-        file.body.len() as u64 + ENTRY_OVERHEAD
+impl Weighter<Key, Entry> for ByBytes {
+    fn weight(&self, _: &Key, entry: &Entry) -> u64 {
+        entry.file.body.len() as u64 + ENTRY_OVERHEAD
     }
 }
 
@@ -177,12 +238,13 @@ mod tests {
         }
     }
 
-    fn file(file: &str) -> CachedFile {
-        CachedFile {
+    fn file(file: &str) -> Rc<CachedFile> {
+        Rc::new(CachedFile {
             headers: HeaderMap::new(),
+            validators: Validators::default(),
             body: Bytes::from_static(b"body"),
             file: file.to_owned(),
-        }
+        })
     }
 
     fn live_cache(capacity: u64) -> (FileCache, Arc<VolumeChanges>) {
@@ -232,17 +294,51 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_served_once_announcements_stop() {
+    fn what_is_kept_is_to_be_confirmed_once_announcements_stop() {
         let (mut cache, changes) = live_cache(1 << 20);
-        put(&mut cache, "/css/app.css");
+        let css = request("/css/app.css");
+        put(&mut cache, css.path);
+        let before = Instant::now();
         changes.set_live(false);
-        assert!(cache.lookup(request("/css/app.css")).is_none());
+        let Some(Found::Unconfirmed(file, first)) = cache.lookup(css) else {
+            panic!("it is not known to be current");
+        };
+        assert!(first >= before);
         assert!(cache.position().is_none());
+        cache.confirm(None, css, &file);
+        let Some(Found::Unconfirmed(_, second)) = cache.lookup(css) else {
+            panic!("it was current once, for one request");
+        };
+        assert!(second > first);
         changes.set_live(true);
+        assert!(matches!(cache.lookup(css), Some(Found::Unconfirmed(..))));
+        let asked_at = cache.position();
+        cache.confirm(asked_at, css, &file);
+        assert!(matches!(cache.lookup(css), Some(Found::Current(_))));
+        changes.add("/srv/static", css.path);
+        assert!(cache.lookup(css).is_none());
+    }
+
+    #[test]
+    fn only_the_very_entry_is_confirmed() {
+        let (mut cache, changes) = live_cache(1 << 20);
+        let css = request("/css/app.css");
+        put(&mut cache, css.path);
+        changes.set_live(false);
+        cache.confirm(None, css, &file("/srv/static/css/app.css"));
+        changes.set_live(true);
+        let asked_at = cache.position();
+        changes.add("/srv/static", "other");
+        let Some(Found::Unconfirmed(kept, _)) = cache.lookup(css) else {
+            panic!("another file was confirmed");
+        };
+        cache.confirm(asked_at, css, &kept);
         assert!(
-            cache.lookup(request("/css/app.css")).is_none(),
-            "kept over the gap"
+            matches!(cache.lookup(css), Some(Found::Unconfirmed(..))),
+            "the answer is older than a change"
         );
+        cache.remove(css);
+        assert!(cache.lookup(css).is_none());
     }
 
     #[test]

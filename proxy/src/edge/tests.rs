@@ -1,6 +1,7 @@
 //! Whole requests through sites made of Caddyfiles.
 
 mod files;
+mod kept_files;
 mod php;
 mod robust;
 

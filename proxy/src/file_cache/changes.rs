@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -25,7 +26,12 @@ pub(crate) enum Changes {
     /// More than can be told.
     Everything,
     /// These paths.
-    Paths(Vec<ChangedPath>),
+    Paths {
+        /// What is known to have changed.
+        paths: Vec<ChangedPath>,
+        /// When announcements ended first. Anything may have changed since, but need not.
+        unannounced_since: Option<Instant>,
+    },
 }
 
 /// One path: `VOLUME/PATH`, a file or a folder.
@@ -35,6 +41,7 @@ pub(crate) struct ChangedPath(String);
 #[derive(Debug)]
 enum Entry {
     Everything,
+    Gap(Instant),
     Path(ChangedPath),
 }
 
@@ -54,10 +61,12 @@ impl VolumeChanges {
         self.push(Entry::Everything);
     }
 
-    /// Notes whether changes are announced now. What was kept before a gap is not to be trusted.
+    /// Notes whether changes are announced now. What was kept before a gap is to be confirmed.
     pub(crate) fn set_live(&self, is_live: bool) {
         self.is_live.store(is_live, Ordering::Release);
-        self.add_everything();
+        if !is_live {
+            self.push(Entry::Gap(Instant::now()));
+        }
     }
 
     /// Whether changes are announced now.
@@ -79,14 +88,20 @@ impl VolumeChanges {
             return (now, Changes::Everything);
         }
         let mut paths = Vec::with_capacity(missed);
+        let mut unannounced_since = None;
         for entry in log.range(log.len() - missed..) {
             match entry {
                 Entry::Everything => return (now, Changes::Everything),
+                Entry::Gap(since) => unannounced_since = unannounced_since.or(Some(*since)),
                 Entry::Path(path) => paths.push(path.clone()),
             }
         }
         paths.dedup();
-        (now, Changes::Paths(paths))
+        let changes = Changes::Paths {
+            paths,
+            unannounced_since,
+        };
+        (now, changes)
     }
 
     fn push(&self, entry: Entry) {

@@ -54,7 +54,8 @@ impl Subscriber {
             if self.changes.is_live() {
                 self.changes.set_live(false);
                 tracing::warn!(
-                    "static-server: announcements of changed files ended; files are not kept in memory until they are back"
+                    "static-server: announcements of changed files ended; what is kept in memory is asked for anew \
+                     until they are back"
                 );
             }
             tokio::select! {
@@ -69,7 +70,6 @@ impl Subscriber {
             volumes: Vec::new(),
         };
         let mut stream = self.client.watch(request).await?.into_inner();
-        self.positions.clear();
         while let Some(response) = stream.message().await? {
             self.take(response);
             if !self.changes.is_live() {
@@ -86,6 +86,10 @@ impl Subscriber {
             sequence: response.sequence,
         };
         let previous = self.positions.insert(response.volume.clone(), position);
+        if previous.is_some_and(|previous| previous.epoch != position.epoch) {
+            // Another run of the static-server may give the same files other fields.
+            self.changes.add_everything();
+        }
         let Some(change) = response.change else {
             return;
         };
@@ -130,8 +134,23 @@ mod tests {
         let start = changes.position();
         subscriber.take(response(4, Some(Change::Path("css/app.css".into()))));
         let (after, taken) = changes.since(start);
-        assert!(matches!(taken, Changes::Paths(paths) if paths.len() == 1));
+        assert!(matches!(taken, Changes::Paths { paths, .. } if paths.len() == 1));
         subscriber.take(response(6, Some(Change::Path("css/app.css".into()))));
         assert_eq!(changes.since(after).1, Changes::Everything);
+    }
+
+    #[tokio::test]
+    async fn another_stream_of_the_same_run_changes_nothing_and_another_run_everything() {
+        let (mut subscriber, changes) = subscriber();
+        subscriber.take(response(3, None));
+        let start = changes.position();
+        subscriber.take(response(9, None));
+        assert_eq!(changes.position(), start);
+        let restarted = WatchResponse {
+            epoch: 8,
+            ..response(9, None)
+        };
+        subscriber.take(restarted);
+        assert_eq!(changes.since(start).1, Changes::Everything);
     }
 }

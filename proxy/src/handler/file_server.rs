@@ -16,6 +16,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use proto::file_request::{Browse, Coding, FILE_PATH, FileRequest, SortBy};
 
+use self::fetch::Conditions;
 pub(crate) use self::fetch::probe;
 pub(crate) use self::probes::Probes;
 use super::Answer;
@@ -115,8 +116,8 @@ impl FileServer {
         };
         let options = self.options(exchange)?;
         let is_whole = status.is_some();
-        let kept = kept::Request::new(exchange, &method, &options, self.varies(), is_whole);
-        match kept.as_ref().and_then(|kept| kept.lookup(exchange)) {
+        let mut kept = kept::Request::new(exchange, &method, &options, self.varies(), is_whole);
+        match kept.as_mut().and_then(|kept| kept.lookup(exchange)) {
             Some(response) => finish(response, status, exchange).map(Ok),
             None => Ok(Err(Asked {
                 field: self.field(exchange, &options)?,
@@ -259,12 +260,17 @@ async fn fetch_and_keep(
         status,
         kept,
     } = asked;
-    let mut response = fetch::file(exchange, method, field, status.is_some()).await?;
-    let file = response.headers_mut().remove(FILE_PATH);
-    match (kept, file) {
-        (Some(kept), Some(file)) => kept.keep(exchange, &file, response).await,
-        _ => Ok(response),
+    if let Some(kept) = kept {
+        return kept.fetch(exchange, field).await;
     }
+    let conditions = match status {
+        None => Conditions::Clients,
+        Some(_) => Conditions::Whole,
+    };
+    let response = fetch::file(exchange, method, field, conditions).await;
+    let mut response = response.map_err(|failure| failure.error)?;
+    response.headers_mut().remove(FILE_PATH);
+    Ok(response)
 }
 
 /// Writes text into a structured-field string as [`FileRequest`] does: percent-encoded where the

@@ -1,12 +1,11 @@
 //! Open files that the static-server hands to the proxy.
 
 use anyhow::Context as _;
-use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use tests::client;
 use tests::stack::Stack;
 
-use super::serve;
+use super::{ask, serve};
 
 const SIZE: usize = 3_000_000;
 
@@ -21,36 +20,6 @@ async fn handed_over(stack: &Stack) -> anyhow::Result<u64> {
     let name = "static_server_handed_over_total ";
     let line = metrics.lines().find_map(|line| line.strip_prefix(name));
     Ok(line.context("the metric is missing")?.parse()?)
-}
-
-/// Status, fields without the date, and body; without the boundary where it has several parts.
-async fn ask(
-    stack: &Stack,
-    method: &Method,
-    fields: &[(&str, &str)],
-) -> anyhow::Result<(StatusCode, HeaderMap, Vec<u8>)> {
-    let url = stack.https("localhost", "/big.bin");
-    let mut request = stack.client()?.request(method.clone(), url);
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    let response = request.send().await?;
-    let (status, mut headers) = (response.status(), response.headers().clone());
-    headers.remove("date");
-    let mut body: Vec<u8> = response.bytes().await?.into();
-    let kind = headers.get("content-type");
-    let kind = kind.map_or(Ok(""), |kind| kind.to_str())?.to_owned();
-    if let Some((kind, boundary)) = kind.split_once("boundary=") {
-        let boundary = boundary.as_bytes();
-        while let Some(at) = body
-            .windows(boundary.len())
-            .position(|text| text == boundary)
-        {
-            body.splice(at..at + boundary.len(), *b"BOUNDARY");
-        }
-        headers.insert("content-type", kind.parse()?);
-    }
-    Ok((status, headers, body))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +42,7 @@ async fn answers_are_those_of_http() -> anyhow::Result<()> {
     ];
     let mut handed = Vec::new();
     for (method, fields) in &requests {
-        handed.push(ask(&stack, method, fields).await?);
+        handed.push(ask(&stack, method, "/big.bin", fields).await?);
     }
     assert!(handed[0].2 == content());
     assert!(handed[2].2 == content()[1_000_000..=2_000_000]);
@@ -89,7 +58,7 @@ async fn answers_are_those_of_http() -> anyhow::Result<()> {
     stack.ready("proxy").await?;
     stack.certified("localhost").await?;
     for ((method, fields), handed) in requests.iter().zip(handed) {
-        let sent = ask(&stack, method, fields).await?;
+        let sent = ask(&stack, method, "/big.bin", fields).await?;
         assert_eq!(
             (sent.0, sent.1),
             (handed.0, handed.1),

@@ -3,11 +3,14 @@
 mod changes;
 mod confinement;
 mod handoff;
+mod kept;
 mod listings;
 mod model;
 mod representations;
 mod uploads;
 
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
 use tests::stack::Stack;
 
 /// The file that most tests ask for.
@@ -26,4 +29,35 @@ async fn serve() -> anyhow::Result<Stack> {
     .await?;
     std::fs::write(stack.path("static/digits.txt"), TEXT)?;
     Ok(stack)
+}
+
+/// Status, fields without the date, and body; without the boundary where it has several parts.
+async fn ask(
+    stack: &Stack,
+    method: &Method,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> anyhow::Result<(StatusCode, HeaderMap, Vec<u8>)> {
+    let url = stack.https("localhost", path);
+    let mut request = stack.client()?.request(method.clone(), url);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await?;
+    let (status, mut headers) = (response.status(), response.headers().clone());
+    headers.remove("date");
+    let mut body: Vec<u8> = response.bytes().await?.into();
+    let kind = headers.get("content-type");
+    let kind = kind.map_or(Ok(""), |kind| kind.to_str())?.to_owned();
+    if let Some((kind, boundary)) = kind.split_once("boundary=") {
+        let boundary = boundary.as_bytes();
+        while let Some(at) = body
+            .windows(boundary.len())
+            .position(|text| text == boundary)
+        {
+            body.splice(at..at + boundary.len(), *b"BOUNDARY");
+        }
+        headers.insert("content-type", kind.parse()?);
+    }
+    Ok((status, headers, body))
 }

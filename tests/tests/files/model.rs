@@ -241,14 +241,12 @@ impl Reader {
                 continue;
             };
             let end = self.history.now();
-            // Parts come from the static-server, also where the proxy keeps the whole file.
-            let is_strict = self.is_strict || is_part;
+            let is_strict = self.is_strict;
             let is_possible =
                 |state: &State| state.from <= end && (!is_strict || begin <= state.until);
             let matching = self.history.matching(name, &answer, is_possible);
             let newest = self.newest.entry(name).or_default();
-            match matching.iter().find(|at| is_part || **at >= *newest) {
-                Some(_) if is_part => {}
+            match matching.iter().find(|at| **at >= *newest) {
                 Some(shown) => *newest = *shown,
                 None => {
                     let what = format!("{answer:?}");

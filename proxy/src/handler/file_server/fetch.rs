@@ -19,7 +19,7 @@ use crate::placeholder::status_text;
 /// Fields of the client's request that say which form of the file is wanted.
 const NEGOTIATION: [HeaderName; 2] = [ACCEPT, ACCEPT_ENCODING];
 /// Fields that make the answer depend on what the client has.
-const CONDITIONS: [HeaderName; 6] = [
+pub(super) const CONDITIONS: [HeaderName; 6] = [
     IF_MATCH,
     IF_MODIFIED_SINCE,
     IF_NONE_MATCH,
@@ -35,7 +35,27 @@ const RETRY_AFTER: u32 = 5;
 
 static UNAVAILABLE: LogLimit = LogLimit::new();
 
-/// Asks for the file of a request. `is_whole` leaves the client's conditions and ranges aside.
+/// The conditions of a request to the static-server.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Conditions<'a> {
+    /// The client's, and its ranges.
+    Clients,
+    /// That the file is another than the one with this entity tag.
+    Another(&'a HeaderValue),
+    /// None: all of the file is wanted.
+    Whole,
+}
+
+/// Why there is no file.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What the client is told.
+    pub error: Error,
+    /// Whether no static-server answered.
+    pub is_silence: bool,
+}
+
+/// Asks for the file of a request.
 ///
 /// # Errors
 /// When there is no such file, or the static-server gives no answer.
@@ -43,20 +63,27 @@ pub(super) async fn file(
     exchange: &mut Exchange,
     method: Method,
     field: HeaderValue,
-    is_whole: bool,
-) -> Result<Response<ResponseBody>, Error> {
+    conditions: Conditions<'_>,
+) -> Result<Response<ResponseBody>, Failure> {
     let response = send(exchange, || {
         let from = &exchange.head.headers;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(HOST, STATIC_SERVER);
         headers.insert(FIELD, field.clone());
         copy(from, &NEGOTIATION, &mut headers);
-        if !is_whole {
-            copy(from, &CONDITIONS, &mut headers);
+        match conditions {
+            Conditions::Clients => copy(from, &CONDITIONS, &mut headers),
+            Conditions::Another(tag) => {
+                headers.insert(IF_NONE_MATCH, tag.clone());
+            }
+            Conditions::Whole => {}
         }
         request(&method, &exchange.head.uri, headers)
     });
-    let response = response.await?;
+    let response = response.await.map_err(|error| Failure {
+        error,
+        is_silence: true,
+    })?;
     let status = response.status();
     // A precondition that fails or a range that is not there is an answer about a file.
     let is_answer = !status.is_client_error() && !status.is_server_error()
@@ -65,7 +92,10 @@ pub(super) async fn file(
             StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE
         );
     if !is_answer {
-        return Err(refused(exchange, &response));
+        return Err(Failure {
+            error: refused(exchange, &response),
+            is_silence: false,
+        });
     }
     let (mut head, body) = response.into_parts();
     for name in [

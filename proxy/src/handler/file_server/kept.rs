@@ -1,29 +1,58 @@
 //! Requests that are answered from the worker's own memory, or whose answers go there.
 
-use std::time::SystemTime;
+mod answer;
 
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
-};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use proto::file_request::parse_file_path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderValue, Method, Response, StatusCode};
+use proto::file_request::{FILE_PATH, parse_file_path};
+use proto::representation::Validators;
+use tokio::time::timeout;
+
+use super::fetch::{self, CONDITIONS, Conditions, Failure};
 use crate::body::ResponseBody;
 use crate::error::{Error, Side};
 use crate::exchange::Exchange;
-use crate::file_cache::{self, CachedFile, LARGEST_BODY};
+use crate::file_cache::{self, CachedFile, Found, LARGEST_BODY};
+use crate::log_limit::LogLimit;
 
-/// Conditions that only the static-server decides on, for they are rare.
-const LEFT_TO_THE_STATIC_SERVER: [HeaderName; 4] = [IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
+/// How long after the last moment in which a file was known to be current it may stand in for the
+/// answer of a static-server that gives none: about the time that another one takes to start.
+const MAY_STAND_IN: Duration = Duration::from_secs(60);
+/// How long a static-server may think about whether a file is still the same, where the file could
+/// stand in for the answer.
+const CONFIRMATION: Duration = Duration::from_secs(2);
+
+static STANDING_IN: LogLimit = LogLimit::new();
 
 /// A request whose answer may be kept.
 pub(super) struct Request {
     options: HeaderValue,
     varies: bool,
+    /// Whether the client's conditions and ranges are left aside.
     is_whole: bool,
-    /// Position of the announced changes before anybody was asked.
-    asked_at: u64,
+    has_conditions: bool,
+    /// Position of the announced changes before anybody was asked; `None` while there are none, and
+    /// nothing is kept.
+    asked_at: Option<u64>,
+    unconfirmed: Option<Unconfirmed>,
+}
+
+/// A file that is kept, and was current at some time.
+struct Unconfirmed {
+    file: Rc<CachedFile>,
+    tag: HeaderValue,
+    since: Instant,
+}
+
+/// What came from the static-server.
+enum Fetched {
+    /// What others can be given as well.
+    Kept(Rc<CachedFile>),
+    /// What is for this client.
+    Response(Response<ResponseBody>),
 }
 
 impl Request {
@@ -36,79 +65,206 @@ impl Request {
         varies: bool,
         is_whole: bool,
     ) -> Option<Self> {
-        let headers = &exchange.head.headers;
         let is_simple = *method == Method::GET
-            && (is_whole || !LEFT_TO_THE_STATIC_SERVER.iter().any(|name| headers.contains_key(name)))
             // Else the client's own path, which a redirect would depend on, is another one than
             // that of the last client.
             && exchange.original.uri.path().ends_with(exchange.head.uri.path());
         if !is_simple {
             return None;
         }
-        let asked_at = exchange.worker.files.borrow_mut().position()?;
+        let headers = &exchange.head.headers;
         Some(Self {
             options: options.clone(),
             varies,
             is_whole,
-            asked_at,
+            has_conditions: !is_whole && headers.keys().any(|name| CONDITIONS.contains(name)),
+            asked_at: exchange.worker.files.borrow_mut().position(),
+            unconfirmed: None,
         })
     }
 
-    /// The answer, if it is known.
-    pub(super) fn lookup(&self, exchange: &Exchange) -> Option<Response<ResponseBody>> {
-        let file = exchange
+    /// The answer, if it is known to be current.
+    pub(super) fn lookup(&mut self, exchange: &Exchange) -> Option<Response<ResponseBody>> {
+        let found = exchange
             .worker
             .files
             .borrow_mut()
             .lookup(self.key(exchange)?)?;
-        if !self.is_whole && is_not_modified(&exchange.head.headers, &file.headers) {
-            return Some(not_modified(&file.headers));
+        match found {
+            Found::Current(file) => Some(self.answer(exchange, &file)),
+            Found::Unconfirmed(file, since) => {
+                let tag = file.validators.etag_value.clone();
+                self.unconfirmed = tag.map(|tag| Unconfirmed { file, tag, since });
+                None
+            }
         }
-        let mut response = Response::new(ResponseBody::kept(file.body.clone()));
-        *response.headers_mut() = file.headers.clone();
-        Some(response)
     }
 
-    /// Keeps an answer if it is a whole, small file. `file` says which.
+    /// Asks the static-server, and keeps the answer if it is a whole, small file.
     ///
     /// # Errors
-    /// When its body breaks off.
-    pub(super) async fn keep(
-        self,
-        exchange: &Exchange,
-        file: &HeaderValue,
-        response: Response<ResponseBody>,
+    /// When there is no such file, the static-server gives no answer, or the file breaks off.
+    pub(super) async fn fetch(
+        mut self,
+        exchange: &mut Exchange,
+        field: HeaderValue,
     ) -> Result<Response<ResponseBody>, Error> {
+        if let Some(unconfirmed) = self.unconfirmed.take() {
+            return self.confirm(unconfirmed, exchange, field).await;
+        }
+        let place = match (self.asked_at, self.key(exchange)) {
+            (Some(asked_at), Some(key)) if !self.has_conditions => {
+                Some(exchange.worker.flights.board(key, asked_at))
+            }
+            _ => None,
+        };
+        let Some(place) = place else {
+            let fetched = self.ask(exchange, field, self.conditions()).await;
+            return self.finish(exchange, fetched.map_err(|failure| failure.error)?);
+        };
+        let mut own = None;
+        let landing = place.landing(async {
+            match self.ask(exchange, field.clone(), self.conditions()).await {
+                Ok(Fetched::Kept(file)) => Some(file),
+                other => {
+                    own = Some(other);
+                    None
+                }
+            }
+        });
+        let fetched = match landing.await {
+            Some(file) => Fetched::Kept(file),
+            None => {
+                drop(place);
+                let own = match own {
+                    Some(own) => own,
+                    None => self.ask(exchange, field, self.conditions()).await,
+                };
+                own.map_err(|failure| failure.error)?
+            }
+        };
+        self.finish(exchange, fetched)
+    }
+
+    /// Asks whether a file is still the same, and answers with what is there now.
+    async fn confirm(
+        self,
+        unconfirmed: Unconfirmed,
+        exchange: &mut Exchange,
+        field: HeaderValue,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let Unconfirmed { file, tag, since } = unconfirmed;
+        let may_stand_in = since.elapsed() < MAY_STAND_IN;
+        let asked = self.ask(exchange, field.clone(), Conditions::Another(&tag));
+        let asked = match may_stand_in {
+            true => timeout(CONFIRMATION, asked).await.ok(),
+            false => Some(asked.await),
+        };
+        let fetched = match asked {
+            Some(Ok(Fetched::Response(response)))
+                if response.status() == StatusCode::NOT_MODIFIED =>
+            {
+                if let Some(key) = self.key(exchange) {
+                    let mut files = exchange.worker.files.borrow_mut();
+                    files.confirm(self.asked_at, key, &file);
+                }
+                return Ok(self.answer(exchange, &file));
+            }
+            None
+            | Some(Err(Failure {
+                is_silence: true, ..
+            })) if may_stand_in => {
+                if let Some(suppressed) = STANDING_IN.permit() {
+                    tracing::warn!(
+                        path = file.file,
+                        suppressed,
+                        "the static-server does not answer; for {} s files that are kept in memory stand in",
+                        MAY_STAND_IN.as_secs()
+                    );
+                }
+                return Ok(self.answer(exchange, &file));
+            }
+            None => unreachable!("only what may stand in is waited for with a limit"),
+            Some(fetched) => fetched,
+        };
+        match fetched {
+            Ok(Fetched::Response(_))
+            | Err(Failure {
+                is_silence: false, ..
+            }) => {
+                if let Some(key) = self.key(exchange) {
+                    exchange.worker.files.borrow_mut().remove(key);
+                }
+            }
+            Ok(Fetched::Kept(_)) | Err(_) => {}
+        }
+        let fetched = match fetched.map_err(|failure| failure.error)? {
+            // It was not asked with the client's own conditions.
+            Fetched::Response(_) if self.has_conditions => {
+                let asked = self.ask(exchange, field, Conditions::Clients).await;
+                asked.map_err(|failure| failure.error)?
+            }
+            fetched => fetched,
+        };
+        self.finish(exchange, fetched)
+    }
+
+    fn conditions(&self) -> Conditions<'static> {
+        match self.is_whole {
+            true => Conditions::Whole,
+            false => Conditions::Clients,
+        }
+    }
+
+    async fn ask(
+        &self,
+        exchange: &mut Exchange,
+        field: HeaderValue,
+        conditions: Conditions<'_>,
+    ) -> Result<Fetched, Failure> {
+        let mut response = fetch::file(exchange, Method::GET, field, conditions).await?;
+        let file = response.headers_mut().remove(FILE_PATH);
+        let file = file.and_then(|file| parse_file_path(file.as_bytes()));
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let (Some(file), Some(length @ 0..=LARGEST_BODY), StatusCode::OK) =
-            (parse_file_path(file.as_bytes()), length, response.status())
+            (file, length, response.status())
         else {
-            return Ok(response);
+            return Ok(Fetched::Response(response));
         };
         let (head, body) = response.into_parts();
-        let body = body.into_bytes(length).await.map_err(|error| {
-            Error::new(
-                StatusCode::BAD_GATEWAY,
-                Side::Upstream,
-                "a file broke off on its way",
-            )
-            .with_source(error.to_string())
-        })?;
-        let Some(key) = self.key(exchange) else {
-            return Ok(Response::from_parts(head, ResponseBody::full(body)));
-        };
-        let file = CachedFile {
-            headers: head.headers.clone(),
-            body: body.clone(),
+        let file = Rc::new(CachedFile {
+            validators: Validators::of_response(&head.headers),
+            headers: head.headers,
+            body: body.into_bytes(length).await.map_err(broken)?,
             file,
-        };
-        exchange
-            .worker
-            .files
-            .borrow_mut()
-            .insert(self.asked_at, key, file);
-        Ok(Response::from_parts(head, ResponseBody::kept(body)))
+        });
+        if let Some(key) = self.key(exchange) {
+            let mut files = exchange.worker.files.borrow_mut();
+            match self.asked_at {
+                Some(asked_at) => files.insert(asked_at, key, Rc::clone(&file)),
+                None => files.remove(key),
+            }
+        }
+        Ok(Fetched::Kept(file))
+    }
+
+    fn finish(
+        &self,
+        exchange: &Exchange,
+        fetched: Fetched,
+    ) -> Result<Response<ResponseBody>, Error> {
+        Ok(match fetched {
+            Fetched::Kept(file) => self.answer(exchange, &file),
+            Fetched::Response(response) => response,
+        })
+    }
+
+    fn answer(&self, exchange: &Exchange, file: &CachedFile) -> Response<ResponseBody> {
+        match self.has_conditions {
+            true => answer::selected(&exchange.head.headers, file),
+            false => answer::whole(file),
+        }
     }
 
     fn key<'a>(&'a self, exchange: &'a Exchange) -> Option<file_cache::Request<'a>> {
@@ -124,91 +280,15 @@ impl Request {
     }
 }
 
-/// Whether the client has the file already (RFC 9110 sections 13.1.2 and 13.1.3).
-fn is_not_modified(request: &HeaderMap, file: &HeaderMap) -> bool {
-    let mut tags = request.get_all(IF_NONE_MATCH).iter().peekable();
-    if tags.peek().is_some() {
-        let Some(own) = file.get(ETAG).and_then(|tag| tag.to_str().ok()) else {
-            return false;
-        };
-        return tags
-            .filter_map(|tags| tags.to_str().ok())
-            .flat_map(|tags| tags.split(','))
-            .map(str::trim)
-            .any(|tag| tag == "*" || tag.trim_start_matches("W/") == own.trim_start_matches("W/"));
-    }
-    let date = |headers: &HeaderMap, name| -> Option<SystemTime> {
-        httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
-    };
-    match (date(request, IF_MODIFIED_SINCE), date(file, LAST_MODIFIED)) {
-        (Some(since), Some(modified)) => modified <= since,
-        _ => false,
-    }
-}
-
-/// The fields of a 304 are those that a 200 would have had, where they matter to a cache (RFC 9110
-/// section 15.4.5).
-fn not_modified(file: &HeaderMap) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::Empty);
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    for name in [ETAG, VARY] {
-        if let Some(value) = file.get(&name) {
-            response.headers_mut().insert(name, value.clone());
-        }
-    }
-    if !file.contains_key(ETAG)
-        && let Some(value) = file.get(LAST_MODIFIED)
-    {
-        response.headers_mut().insert(LAST_MODIFIED, value.clone());
-    }
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
-        fields
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn what_the_client_has_is_told_by_tag_and_then_by_date() {
-        let file = headers(&[
-            (ETAG, "\"a1\""),
-            (LAST_MODIFIED, "Sun, 22 Nov 2026 10:00:00 GMT"),
-        ]);
-        for (request, expected) in [
-            (vec![], false),
-            (vec![(IF_NONE_MATCH, "\"a1\"")], true),
-            (vec![(IF_NONE_MATCH, "\"x\", W/\"a1\"")], true),
-            (vec![(IF_NONE_MATCH, "*")], true),
-            (vec![(IF_NONE_MATCH, "\"x\"")], false),
-            (
-                vec![(IF_MODIFIED_SINCE, "Sun, 22 Nov 2026 10:00:00 GMT")],
-                true,
-            ),
-            (
-                vec![(IF_MODIFIED_SINCE, "Sun, 22 Nov 2026 09:59:59 GMT")],
-                false,
-            ),
-            (vec![(IF_MODIFIED_SINCE, "yesterday")], false),
-            (
-                vec![
-                    (IF_NONE_MATCH, "\"x\""),
-                    (IF_MODIFIED_SINCE, "Sun, 22 Nov 2026 10:00:00 GMT"),
-                ],
-                false,
-            ),
-        ] {
-            assert_eq!(
-                is_not_modified(&headers(&request), &file),
-                expected,
-                "{request:?}"
-            );
-        }
+fn broken(error: impl ToString) -> Failure {
+    let error = Error::new(
+        StatusCode::BAD_GATEWAY,
+        Side::Upstream,
+        "a file broke off on its way",
+    )
+    .with_source(error.to_string());
+    Failure {
+        error,
+        is_silence: false,
     }
 }
