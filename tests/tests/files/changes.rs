@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use tests::stack::Stack;
 use tests::wait;
 
-use super::serve;
+use super::{serve, serve_over_http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_served_changed() -> anyhow::Result<()> {
@@ -96,37 +96,54 @@ async fn a_file_that_is_half_written_is_never_kept() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_cut_short_on_its_way_breaks_the_transfer() -> anyhow::Result<()> {
+async fn a_file_that_changes_on_its_way_breaks_the_transfer() -> anyhow::Result<()> {
+    changes_on_its_way(serve().await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_on_its_way_over_http_breaks_the_transfer() -> anyhow::Result<()> {
+    changes_on_its_way(serve_over_http().await?).await
+}
+
+/// A client gets the version that it was promised, or a broken transfer.
+async fn changes_on_its_way(stack: Stack) -> anyhow::Result<()> {
     const SIZE: usize = 24 * 1024 * 1024;
-    let stack = serve().await?;
-    for is_rewritten in [false, true] {
-        let path = stack.path("static/big.bin");
+    let path = stack.path("static/big.bin");
+    let open = || std::fs::File::options().write(true).open(&path);
+    let aside = stack.path("static/aside.bin");
+    let changes: [(&str, bool, &dyn Fn() -> std::io::Result<()>); 5] = [
+        ("cut short", true, &|| open()?.set_len(1000)),
+        ("emptied", true, &|| open()?.set_len(0)),
+        ("written anew", true, &|| {
+            open()?.write_all_at(&vec![2; SIZE], 0)
+        }),
+        ("replaced", false, &|| {
+            std::fs::write(&aside, vec![2; SIZE])?;
+            std::fs::rename(&aside, &path)
+        }),
+        ("deleted", false, &|| std::fs::remove_file(&path)),
+    ];
+    for (what, breaks, change) in changes {
         std::fs::write(&path, vec![1; SIZE])?;
-        let mut response = stack
-            .client()?
-            .get(stack.https("localhost", "/big.bin"))
-            .send()
-            .await?;
+        let url = stack.https("localhost", "/big.bin");
+        let mut response = stack.client()?.get(url).send().await?;
         assert_eq!(response.content_length(), Some(SIZE as u64));
         let mut received = response.chunk().await?.context("no content")?.len();
-        let file = std::fs::File::options().write(true).open(&path)?;
-        if is_rewritten {
-            file.write_all_at(&vec![2; SIZE], 0)?;
-        } else {
-            file.set_len(1000)?;
-        }
+        change()?;
         let ended = loop {
             match response.chunk().await {
                 Ok(Some(bytes)) => {
-                    ensure!(!bytes.contains(&2), "bytes of another version");
+                    ensure!(!bytes.contains(&2), "{what}: bytes of another version");
                     received += bytes.len();
                 }
                 other => break other,
             }
         };
-        ensure!(
-            ended.is_err() && received < SIZE,
-            "{received} of {SIZE} bytes"
+        assert_eq!(ended.is_err(), breaks, "{what}: {received} of {SIZE} bytes");
+        assert_eq!(
+            received == SIZE,
+            !breaks,
+            "{what}: {received} of {SIZE} bytes"
         );
     }
     Ok(())

@@ -1,8 +1,12 @@
 //! What must not be reachable, however it is asked for.
 
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use anyhow::ensure;
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 
 use super::serve;
 
@@ -98,5 +102,65 @@ async fn a_client_cannot_choose_the_root() -> anyhow::Result<()> {
         .send()
         .await?;
     assert_eq!(response.status(), 404);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_are_swapped_for_links_lead_nowhere_outside() -> anyhow::Result<()> {
+    const BIG: usize = 600_000;
+    let stack = serve().await?;
+    let (folder, link) = (stack.path("static/a"), stack.path("static/b"));
+    std::fs::create_dir_all(folder.join("sub"))?;
+    std::fs::create_dir_all(stack.path("outside/sub"))?;
+    // Small ones are kept in memory, big ones are handed over open.
+    for name in ["file.txt", "sub/file.txt", "big.bin"] {
+        let size = if name == "big.bin" { BIG } else { 10 };
+        std::fs::write(folder.join(name), vec![b'i'; size])?;
+        std::fs::write(stack.path("outside").join(name), vec![b'o'; size])?;
+    }
+    symlink("../outside", &link)?;
+    let (stop, swaps) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let swapping = std::thread::spawn({
+        let (stop, swaps) = (Arc::clone(&stop), Arc::clone(&swaps));
+        move || -> std::io::Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE)?;
+                swaps.fetch_add(1, Ordering::Relaxed);
+                // Now and then long enough for a file to be kept.
+                if swaps.load(Ordering::Relaxed) % 64 == 0 {
+                    std::thread::sleep(Duration::from_millis(30));
+                }
+            }
+            Ok(())
+        }
+    });
+    let (client, start) = (stack.client()?, Instant::now());
+    let (mut inside, mut refused, mut broken) = (0, 0, 0);
+    while start.elapsed() < Duration::from_secs(4) {
+        for path in ["/a/file.txt", "/b/sub/file.txt", "/a/big.bin", "/b/big.bin"] {
+            let response = client.get(stack.https("localhost", path)).send().await?;
+            match response.status().as_u16() {
+                200 => match response.bytes().await {
+                    Ok(body) => {
+                        ensure!(body.iter().all(|byte| *byte == b'i'), "{path} is outside");
+                        inside += 1;
+                    }
+                    Err(_) => broken += 1,
+                },
+                404 | 503 => refused += 1,
+                other => anyhow::bail!("{path}: {other}"),
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapping.join().expect("the thread panicked")?;
+    let swaps = swaps.load(Ordering::Relaxed);
+    assert!(
+        swaps > 1000 && inside > 20 && refused > 20 && broken < inside,
+        "{swaps} swaps, {inside} inside, {refused} refused, {broken} broken"
+    );
     Ok(())
 }

@@ -8,6 +8,7 @@ mod listings;
 mod model;
 mod representations;
 mod uploads;
+mod volumes;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
@@ -18,15 +19,29 @@ const TEXT: &str = "0123456789";
 
 /// A stack that serves its `static` folder as the site `localhost`.
 async fn serve() -> anyhow::Result<Stack> {
-    let stack = Stack::start(
+    start(Stack::new()?).await
+}
+
+/// The same, where files come over HTTP and none is handed over open.
+async fn serve_over_http() -> anyhow::Result<Stack> {
+    let mut stack = Stack::new()?;
+    let none = stack.path("none").display().to_string();
+    stack
+        .environment
+        .push(("PORTICO_STATIC_HANDOFF".into(), none));
+    start(stack).await
+}
+
+async fn start(mut stack: Stack) -> anyhow::Result<Stack> {
+    stack.write_caddyfile(
         "localhost {
 	root * /srv/static
 	file_server {
 		precompressed br gzip
 	}
 }",
-    )
-    .await?;
+    )?;
+    stack.start_all().await?;
     std::fs::write(stack.path("static/digits.txt"), TEXT)?;
     Ok(stack)
 }
