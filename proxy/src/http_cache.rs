@@ -12,6 +12,7 @@ mod conditions;
 pub(crate) mod figures;
 mod flight;
 mod freshness;
+mod invalidations;
 mod key;
 mod recording;
 mod store;

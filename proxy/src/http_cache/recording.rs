@@ -156,7 +156,7 @@ impl Recording {
     pub(crate) async fn deserted(&self) {
         loop {
             let notified = self.deserted.notified();
-            if self.state.lock().is_deserted() {
+            if self.is_deserted(&self.state.lock()) {
                 return;
             }
             notified.await;
@@ -221,6 +221,12 @@ impl Recording {
         }
     }
 
+    /// Whether it ends before its body does. Whoever has read all that was announced may be gone before
+    /// the server has said that this was all.
+    fn is_deserted(&self, state: &State) -> bool {
+        state.readers == 0 && !state.is_wanted && self.length != Some(state.length)
+    }
+
     /// Takes from the budget what goes beyond what was taken before.
     fn reserve(&self, state: &mut State) -> bool {
         let more = state.length.saturating_sub(state.reserved);
@@ -239,10 +245,6 @@ impl Drop for Recording {
 }
 
 impl State {
-    fn is_deserted(&self) -> bool {
-        self.readers == 0 && !self.is_wanted
-    }
-
     fn wake(&mut self) {
         self.waiting.drain(..).for_each(Waker::wake);
     }
@@ -279,7 +281,7 @@ impl Drop for RecordedBody {
     fn drop(&mut self) {
         let mut state = self.recording.state.lock();
         state.readers -= 1;
-        if state.is_deserted() {
+        if self.recording.is_deserted(&state) {
             self.recording.deserted.notify_one();
         }
     }
@@ -371,5 +373,50 @@ impl fmt::Debug for RecordedBody {
         f.debug_struct("RecordedBody")
             .field("next", &self.next)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures_util::FutureExt as _;
+    use http::StatusCode;
+
+    use super::*;
+    use crate::http_cache::storing::Asker;
+    use crate::http_cache::{Policy, Received};
+    use crate::testing::run;
+
+    fn recording(length: Option<u64>) -> Arc<Recording> {
+        let mut response = HeaderMap::new();
+        response.insert("cache-control", "max-age=60".parse().unwrap());
+        let head = Head::new(
+            Asker {
+                is_get: true,
+                ..Asker::default()
+            },
+            StatusCode::OK,
+            &response,
+            (None, &HeaderMap::new()),
+            Received::now(Instant::now()),
+            &Policy::default(),
+        );
+        Recording::new(Arc::new(head.unwrap()), length, Arc::new(Budget::new(1000))).unwrap()
+    }
+
+    #[test]
+    fn who_has_read_all_that_was_announced_may_go() {
+        run(async {
+            for (length, is_over) in [(Some(4), false), (Some(5), true), (None, true)] {
+                let recording = recording(length);
+                let reader = recording.reader();
+                recording.push(Bytes::from_static(b"body"), 100);
+                assert!(recording.deserted().now_or_never().is_none());
+                drop(reader);
+                let is_deserted = recording.deserted().now_or_never().is_some();
+                assert_eq!(is_deserted, is_over, "{length:?}");
+            }
+        });
     }
 }

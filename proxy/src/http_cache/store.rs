@@ -1,7 +1,7 @@
 //! Where responses are kept: bounded by bytes, shared by all workers.
 //!
 //! A hit reads under a lock that other hits share. What is written goes by the URI's slot, whose
-//! count of invalidations tells a response that was asked for before one from those after it.
+//! invalidations tell a response that was asked for before one from those after it.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -17,6 +17,7 @@ use quick_cache::{OptionsBuilder, UnitWeighter, Weighter};
 
 use super::Policy;
 use super::flight::{FlightKey, Flights};
+use super::invalidations::{Invalidated, Invalidations};
 use super::key::{Key, KeyRef, Purge};
 use super::recording::Budget;
 use super::stored::Stored;
@@ -25,7 +26,7 @@ use super::stored::Stored;
 #[derive(Debug)]
 pub(crate) struct Store {
     resources: Cache<Key, Arc<Resource>, ByBytes>,
-    slots: Box<[Mutex<u64>]>,
+    slots: Box<[Mutex<Invalidations>]>,
     hasher: RandomState,
     /// What was not for others lately, and until when nobody waits for it.
     passing: Cache<FlightKey, Instant>,
@@ -135,15 +136,16 @@ impl Store {
         }
     }
 
-    /// How often a URI was invalidated.
+    /// Counts up when a URI is invalidated, and now and then when another is.
     pub(crate) fn generation(&self, key: &KeyRef<'_>) -> u64 {
-        *self.slot(key).lock()
+        self.slot(self.hash(key)).lock().count()
     }
 
     /// Keeps a response that was asked for in `generation`, unless its URI was invalidated since.
     pub(crate) fn insert(&self, key: &Key, generation: u64, stored: Stored) {
-        let current = self.slot(&key.as_ref()).lock();
-        if *current != generation {
+        let hash = self.hash(&key.as_ref());
+        let invalidations = self.slot(hash).lock();
+        if !invalidations.spared(hash, generation) {
             return;
         }
         let selector = &stored.head.selector;
@@ -159,7 +161,7 @@ impl Store {
 
     /// Forgets a response that is no longer the one that the server gives.
     pub(crate) fn remove(&self, key: &Key, old: &Stored) {
-        let _current = self.slot(&key.as_ref()).lock();
+        let _invalidations = self.slot(self.hash(&key.as_ref())).lock();
         let Some(known) = self.resources.peek(key) else {
             return;
         };
@@ -176,15 +178,16 @@ impl Store {
 
     /// Forgets a URI (RFC 9111 section 4.4), and what is on its way for it.
     pub(crate) fn invalidate(&self, key: &KeyRef<'_>) {
-        let mut current = self.slot(key).lock();
-        *current += 1;
+        let hash = self.hash(key);
+        let mut invalidations = self.slot(hash).lock();
+        invalidations.add(Invalidated::Uri(hash));
         self.resources.remove(key);
     }
 
     /// Removes what `purge` says; how many responses that were.
     pub(crate) fn purge(&self, purge: &Purge) -> u64 {
         for slot in &self.slots {
-            *slot.lock() += 1;
+            slot.lock().add(Invalidated::Everything);
         }
         let removed = Cell::new(0);
         self.resources.retain(|key, resource| {
@@ -214,9 +217,12 @@ impl Store {
         (self.resources.weight(), self.resources.len() as u64)
     }
 
-    fn slot(&self, key: &KeyRef<'_>) -> &Mutex<u64> {
-        let index = self.hasher.hash_one(key) % SLOTS as u64;
-        &self.slots[index as usize]
+    fn hash(&self, key: &KeyRef<'_>) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn slot(&self, hash: u64) -> &Mutex<Invalidations> {
+        &self.slots[(hash % SLOTS as u64) as usize]
     }
 }
 

@@ -56,7 +56,14 @@ const FIELD_OVERHEAD: usize = 48;
 
 /// Fields that say something of the body that was stored with them, and stay with it (RFC 9111
 /// section 3.2).
-const OF_THE_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE];
+const OF_THE_BODY: [HeaderName; 6] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    ETAG,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 /// Fields about content, which a 304 has not (RFC 9110 section 15.4.5).
 const OF_CONTENT: [HeaderName; 6] = [

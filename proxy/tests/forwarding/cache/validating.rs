@@ -42,6 +42,28 @@ fn stale_response_is_validated_and_brought_up_to_date() {
 }
 
 #[test]
+fn fields_of_the_body_stay_with_it() {
+    run(async {
+        let mut site = Cached::start().await;
+        site.fetch("", &response(STALE, "body")).await;
+        let mut client = site.ask("").await;
+        site.asked().await;
+        site.answer(
+            "HTTP/1.1 304 Not Modified\r\netag: \"other\"\r\ncontent-md5: x\r\ncontent-digest: y\r\n\
+             content-length: 9\r\n\r\n",
+        )
+        .await;
+        let (head, body) = super::read(&mut client).await;
+        assert_eq!(field(&head, "etag"), Some("\"1\""));
+        assert_eq!(field(&head, "content-length"), Some("4"));
+        for name in ["content-md5", "content-digest"] {
+            assert_eq!(field(&head, name), None, "{name}");
+        }
+        assert_eq!(body, "body");
+    });
+}
+
+#[test]
 fn response_that_changed_takes_the_place_of_the_one_before() {
     run(async {
         let mut site = Cached::start().await;
