@@ -157,6 +157,13 @@ if have python3 python3 && python3 -c 'import ensurepip' 2>/dev/null || have pip
     if python_packages; then
         PYTHON=$PWD/$venv/bin/python part "other clients" test_binaries clients
         part "Caddy side by side" "$venv/bin/python" tests/differential/run.py --bin "$BIN_DIR"
+        part "REDbot, a linter for HTTP" "$venv/bin/python" tests/outside/lint.py --bin "$BIN_DIR"
+        if command -v npm >/dev/null; then
+            part "the suite of cache-tests.fyi" "$venv/bin/python" tests/outside/cache_suite.py \
+                --bin "$BIN_DIR" --keep target/tools/cache-suite
+        else
+            skip "the suite of cache-tests.fyi" "install Node.js with npm"
+        fi
         if have pebble pebble; then
             CADDY=$PWD/$venv/bin/caddy part "moving from and to Caddy" test_binaries caddy
         else
@@ -169,11 +176,11 @@ if have python3 python3 && python3 -c 'import ensurepip' 2>/dev/null || have pip
             skip "Django in a browser" "install Chromium"
         fi
     else
-        skip "other clients, Caddy side by side, moving from and to Caddy, Django in a browser" \
+        skip "other clients, Caddy side by side, REDbot, moving from and to Caddy, Django in a browser" \
             "the packages of tests/requirements.txt cannot be installed"
     fi
 else
-    skip "other clients, Caddy side by side, moving from and to Caddy, Django in a browser" "install Python 3 with venv"
+    skip "other clients, Caddy side by side, REDbot, moving from and to Caddy, Django in a browser" "install Python 3 with venv"
 fi
 if ! have docker docker.io; then
     skip "Docker Compose" "install Docker"
