@@ -16,6 +16,15 @@ use crate::worker::Entry;
 /// takes much more if it is allowed to: memory that a slow client holds, and that a fast one has out
 /// of the processor's cache before it is encrypted.
 const WINDOW: usize = 128 << 10;
+/// The same once a worker's responses hold [`CROWDED`] bytes in all.
+const SMALL_WINDOW: usize = 16 << 10;
+/// Bytes that a worker's responses hold before each is allowed less.
+const CROWDED: usize = 64 << 20;
+
+thread_local! {
+    /// Bytes of this worker's responses that are handed to hyper and not yet written.
+    static UNWRITTEN: Cell<usize> = const { Cell::new(0) };
+}
 
 pin_project! {
     /// A response body, and the note that its request is being answered, which ends with it.
@@ -60,7 +69,7 @@ impl<B: Body<Data = Bytes>> Body for TrackedBody<B> {
                 frame.map_data(|bytes| {
                     let unwritten = (!is_last).then(|| {
                         let unwritten = this.unwritten.get_or_insert_default();
-                        unwritten.bytes.set(unwritten.bytes.get() + bytes.len());
+                        unwritten.add(bytes.len());
                         Rc::clone(unwritten)
                     });
                     Piece {
@@ -97,10 +106,23 @@ struct Unwritten {
     waiting: RefCell<Option<Waker>>,
 }
 
+/// Bytes that a response may have unwritten.
+fn window() -> usize {
+    match UNWRITTEN.get() {
+        0..CROWDED => WINDOW,
+        _ => SMALL_WINDOW,
+    }
+}
+
 impl Unwritten {
+    fn add(&self, length: usize) {
+        self.bytes.set(self.bytes.get() + length);
+        UNWRITTEN.set(UNWRITTEN.get() + length);
+    }
+
     /// Whether there is no room; then the task of `cx` is woken when there is some.
     fn is_full(&self, cx: &Context<'_>) -> bool {
-        let is_full = self.bytes.get() >= WINDOW;
+        let is_full = self.bytes.get() >= window();
         if is_full {
             self.waiting.replace(Some(cx.waker().clone()));
         }
@@ -137,7 +159,8 @@ impl Drop for Piece {
         };
         let left = unwritten.bytes.get() - self.length;
         unwritten.bytes.set(left);
-        if left < WINDOW
+        UNWRITTEN.set(UNWRITTEN.get() - self.length);
+        if left < window()
             && let Some(waiting) = unwritten.waiting.take()
         {
             waiting.wake();
@@ -172,7 +195,7 @@ mod tests {
 
     use bytes::{Buf as _, Bytes};
 
-    use super::{Piece, Unwritten, WINDOW};
+    use super::{CROWDED, Piece, SMALL_WINDOW, Unwritten, WINDOW};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -184,7 +207,7 @@ mod tests {
     }
 
     fn piece(unwritten: &Rc<Unwritten>, length: usize) -> Piece {
-        unwritten.bytes.set(unwritten.bytes.get() + length);
+        unwritten.add(length);
         Piece {
             bytes: Bytes::from(vec![0; length]),
             length,
@@ -216,5 +239,23 @@ mod tests {
         drop(big);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(!unwritten.is_full(&cx));
+    }
+
+    #[test]
+    fn in_a_crowd_each_has_a_small_window() {
+        let count = Arc::<Count>::default();
+        let waker = Waker::from(Arc::clone(&count));
+        let cx = Context::from_waker(&waker);
+        let unwritten = Rc::<Unwritten>::default();
+        let mut pieces = vec![piece(&unwritten, SMALL_WINDOW - 1), piece(&unwritten, 1)];
+        assert!(!unwritten.is_full(&cx));
+        let crowd = piece(&Rc::default(), CROWDED - SMALL_WINDOW);
+        assert!(unwritten.is_full(&cx));
+        pieces.pop();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        pieces.push(piece(&unwritten, WINDOW - SMALL_WINDOW));
+        assert!(unwritten.is_full(&cx));
+        drop(crowd);
+        assert!(!unwritten.is_full(&cx), "the crowd is gone");
     }
 }

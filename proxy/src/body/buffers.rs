@@ -18,10 +18,18 @@ const CROWDED: usize = 64 << 20;
 /// Buffers that a thread keeps.
 const KEPT: usize = 32;
 
+/// Bytes of a page of memory.
+const PAGE: usize = 4096;
+/// Where in a page a buffer begins. A TLS record is filled from it five bytes behind the begin of a page
+/// or close to that, and where both places are almost the same within their pages, `rep movsb`, which
+/// the C library copies with, takes thirty times as long on AMD's Zen 3 and 4.
+const BEGIN: usize = PAGE / 2;
+
 /// A buffer that goes back to its thread's pool when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
+    begin: usize,
     filled: usize,
     lent: Arc<AtomicUsize>,
 }
@@ -50,12 +58,13 @@ pub(crate) fn lend(range: &Range<u64>) -> Buffer {
         // Only whole chunks are worth keeping; what is smaller costs no more than it holds.
         let is_pooled = size > CHUNK / 2;
         let bytes = if is_pooled {
-            pool.free.pop().unwrap_or_else(|| vec![0; CHUNK])
+            pool.free.pop().unwrap_or_else(|| vec![0; CHUNK + PAGE])
         } else {
-            vec![0; size]
+            vec![0; size + PAGE]
         };
         pool.lent.fetch_add(bytes.len(), Ordering::Relaxed);
         Buffer {
+            begin: BEGIN.wrapping_sub(bytes.as_ptr().addr()) % PAGE,
             filled: size,
             bytes,
             lent: Arc::clone(&pool.lent),
@@ -66,7 +75,7 @@ pub(crate) fn lend(range: &Range<u64>) -> Buffer {
 impl Buffer {
     /// Where to read to.
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.filled]
+        &mut self.bytes[self.begin..self.begin + self.filled]
     }
 
     /// Bytes that are in it.
@@ -82,7 +91,7 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.filled]
+        &self.bytes[self.begin..self.begin + self.filled]
     }
 }
 
@@ -90,7 +99,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         self.lent.fetch_sub(bytes.len(), Ordering::Relaxed);
-        if bytes.len() != CHUNK {
+        if bytes.len() != CHUNK + PAGE {
             return;
         }
         // A thread that ends, and one of the blocking pool, have no use for it.
@@ -107,7 +116,7 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK, CROWDED, SMALL_CHUNK, lend};
+    use super::{BEGIN, CHUNK, CROWDED, PAGE, SMALL_CHUNK, lend};
 
     #[test]
     fn buffers_are_used_again() {
@@ -123,9 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn buffers_begin_within_a_page() {
+        for length in [1, 20_000, 1 << 20] {
+            let held = [lend(&(0..length)), lend(&(0..length))];
+            for buffer in &held {
+                assert_eq!(buffer.as_ref().as_ptr().addr() % PAGE, BEGIN);
+            }
+        }
+    }
+
+    #[test]
     fn many_clients_get_small_chunks() {
         let lend = || lend(&(0..1 << 30));
-        let mut held: Vec<_> = (0..CROWDED / CHUNK).map(|_| lend()).collect();
+        let chunks = CROWDED.div_ceil(CHUNK + PAGE);
+        let mut held: Vec<_> = (0..chunks).map(|_| lend()).collect();
         assert!(held.iter().all(|buffer| buffer.filled() == CHUNK));
         assert_eq!(lend().filled(), SMALL_CHUNK);
         held.truncate(held.len() - 1);

@@ -127,6 +127,7 @@ async fn slow_clients_cost_little_memory() -> anyhow::Result<()> {
     }
     let grown = stack.running_proxy()?.peak_memory()? - first;
     let each = grown / CLIENTS as u64;
+    println!("{each} bytes for each client");
     assert!(each < 512 << 10, "{each} bytes for each client");
     assert_eq!(handed_over(&stack).await?, CLIENTS as u64 + 1);
     Ok(())
