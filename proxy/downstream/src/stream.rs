@@ -1,5 +1,6 @@
 //! A client's byte stream, in plaintext or TLS.
 
+mod aliased;
 mod gathered;
 
 use std::future::Future as _;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use self::aliased::Begin;
 pub(crate) use self::gathered::Gathered;
 use crate::activity::Activity;
 
@@ -108,12 +110,11 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.activity.written();
-        dispatch!(self, stream => stream.poll_write(cx, bytes))
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -122,6 +123,13 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.activity.written();
+        if let Transport::Tls(tls) = &mut self.transport {
+            let begun = write_begin(tls, slices)?;
+            if begun > 0 {
+                // More is to come at once, and goes to the socket with it.
+                return Poll::Ready(Ok(begun));
+            }
+        }
         dispatch!(self, stream => stream.poll_write_vectored(cx, slices))
     }
 
@@ -139,6 +147,14 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         dispatch!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+/// Encrypts the begin of a write whose rest is copied faster then; how many bytes of it that was.
+fn write_begin(tls: &mut TlsStream<Socket>, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    match Begin::of(slices) {
+        Some(begin) => io::Write::write_vectored(&mut tls.get_mut().1.writer(), begin.slices()),
+        None => Ok(0),
     }
 }
 

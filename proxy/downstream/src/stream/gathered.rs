@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Stream, Transport};
+use super::{Stream, Transport, write_begin};
 
 /// Bytes in records that wait to be written: four full frames with their records' overhead.
 const BUFFER: usize = 66 << 10;
@@ -53,6 +53,10 @@ impl Stream {
             return Poll::Ready(Ok(0));
         }
         loop {
+            let begun = write_begin(tls, slices)?;
+            if begun > 0 {
+                return Poll::Ready(Ok(begun));
+            }
             let written = io::Write::write_vectored(&mut tls.get_mut().1.writer(), slices)?;
             if written > 0 {
                 return Poll::Ready(Ok(written));
