@@ -1,9 +1,10 @@
 //! A running `cert-manager` with folders and ports of its own.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use cert_manager::fail_point::FailPoint;
@@ -274,8 +275,21 @@ impl Drop for Server {
     }
 }
 
-/// A loopback address that nobody listens on just now.
+/// A loopback address that nobody listens on just now, with a port that the kernel gives to nobody on
+/// its own. No address is given twice by one process, and processes start at different ones.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    const PORTS: std::ops::Range<u16> = 30_000..32_700;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+
+    let count = u32::from(PORTS.end - PORTS.start);
+    let start = std::process::id().wrapping_mul(61);
+    let mut addresses = (0..count).map(|_| {
+        let step = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = PORTS.start + u16::try_from(step).unwrap();
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    });
+    let is_free = |address: &SocketAddr| {
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
+    addresses.find(is_free).expect("a port is free")
 }
