@@ -4,7 +4,7 @@
 //! whole 200 response. It lives until the folder its file lies in changes ([`changes`]), which the
 //! static-server announces ([`events`]). Once the announcements are not to be had, an entry must be
 //! confirmed before it is given again, nothing new is kept, and only where nobody answers may an
-//! entry stand in, for a while. What many ask for at once is fetched once ([`flights`]).
+//! entry stand in, for a while. What many ask for at once is fetched once (`flights`).
 //!
 //! The rule is coarser than need be on purpose: a change drops every entry of the changed file's
 //! folder, so that index files and precompressed siblings that appear beside a file count as well.

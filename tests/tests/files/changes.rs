@@ -105,13 +105,16 @@ async fn a_file_that_changes_on_its_way_over_http_breaks_the_transfer() -> anyho
     changes_on_its_way(serve_over_http().await?).await
 }
 
+/// What happens to a file, whether that breaks a transfer, and how it is done.
+type Happening<'a> = (&'a str, bool, &'a dyn Fn() -> std::io::Result<()>);
+
 /// A client gets the version that it was promised, or a broken transfer.
 async fn changes_on_its_way(stack: Stack) -> anyhow::Result<()> {
     const SIZE: usize = 24 * 1024 * 1024;
     let path = stack.path("static/big.bin");
     let open = || std::fs::File::options().write(true).open(&path);
     let aside = stack.path("static/aside.bin");
-    let changes: [(&str, bool, &dyn Fn() -> std::io::Result<()>); 5] = [
+    let changes: [Happening<'_>; 5] = [
         ("cut short", true, &|| open()?.set_len(1000)),
         ("emptied", true, &|| open()?.set_len(0)),
         ("written anew", true, &|| {
