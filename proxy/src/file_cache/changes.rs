@@ -34,13 +34,12 @@ pub(crate) enum Changes {
     },
 }
 
-/// One path: `VOLUME/PATH`, a file or a folder.
+/// One path: `VOLUME/PATH`, a file or a folder, or a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChangedPath(String);
 
 #[derive(Debug)]
 enum Entry {
-    Everything,
     Gap(Instant),
     Path(ChangedPath),
 }
@@ -56,9 +55,10 @@ impl VolumeChanges {
         self.push(Entry::Path(ChangedPath(path)));
     }
 
-    /// Notes that anything may have changed.
-    pub(crate) fn add_everything(&self) {
-        self.push(Entry::Everything);
+    /// Notes that anything below `volume` may have changed.
+    pub(crate) fn add_volume(&self, volume: &str) {
+        let volume = volume.trim_end_matches('/').to_owned();
+        self.push(Entry::Path(ChangedPath(volume)));
     }
 
     /// Notes whether changes are announced now. What was kept before a gap is to be confirmed.
@@ -91,7 +91,6 @@ impl VolumeChanges {
         let mut unannounced_since = None;
         for entry in log.range(log.len() - missed..) {
             match entry {
-                Entry::Everything => return (now, Changes::Everything),
                 Entry::Gap(since) => unannounced_since = unannounced_since.or(Some(*since)),
                 Entry::Path(path) => paths.push(path.clone()),
             }

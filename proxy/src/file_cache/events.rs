@@ -88,7 +88,7 @@ impl Subscriber {
         let previous = self.positions.insert(response.volume.clone(), position);
         if previous.is_some_and(|previous| previous.epoch != position.epoch) {
             // Another run of the static-server may give the same files other fields.
-            self.changes.add_everything();
+            self.changes.add_volume(&response.volume);
         }
         let Some(change) = response.change else {
             return;
@@ -102,7 +102,7 @@ impl Subscriber {
                 self.changes.add(&response.volume, &path);
             }
             // A gap in the numbers, or the announcement that there is one.
-            Change::Path(_) | Change::Everything(_) => self.changes.add_everything(),
+            Change::Path(_) | Change::Everything(_) => self.changes.add_volume(&response.volume),
         }
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn numbered_changes_are_taken_and_a_gap_means_everything() {
+    async fn numbered_changes_are_taken_and_a_gap_means_the_whole_volume() {
         let (mut subscriber, changes) = subscriber();
         subscriber.take(response(3, None));
         let start = changes.position();
@@ -136,11 +136,20 @@ mod tests {
         let (after, taken) = changes.since(start);
         assert!(matches!(taken, Changes::Paths { paths, .. } if paths.len() == 1));
         subscriber.take(response(6, Some(Change::Path("css/app.css".into()))));
-        assert_eq!(changes.since(after).1, Changes::Everything);
+        assert_whole_volume_changed(&changes, after);
+    }
+
+    fn assert_whole_volume_changed(changes: &VolumeChanges, since: u64) {
+        let (_, Changes::Paths { paths, .. }) = changes.since(since) else {
+            panic!("too many changes");
+        };
+        let touches = |file: &str| paths.iter().any(|path| path.touches(file));
+        assert!(touches("/srv/static/a.css") && touches("/srv/static/js/deep/a.js"));
+        assert!(!touches("/srv/media/a.png") && !touches("/srv/static2/a.css"));
     }
 
     #[tokio::test]
-    async fn another_stream_of_the_same_run_changes_nothing_and_another_run_everything() {
+    async fn another_stream_of_the_same_run_changes_nothing_and_another_run_the_whole_volume() {
         let (mut subscriber, changes) = subscriber();
         subscriber.take(response(3, None));
         let start = changes.position();
@@ -151,6 +160,6 @@ mod tests {
             ..response(9, None)
         };
         subscriber.take(restarted);
-        assert_eq!(changes.since(start).1, Changes::Everything);
+        assert_whole_volume_changed(&changes, start);
     }
 }
