@@ -149,6 +149,15 @@ class Portico(Server):
     def adapt(self, file, environment):
         return adapt([self.program, "adapt", file], environment)
 
+    def serve(self, caddyfile):
+        """Puts a Caddyfile in force that has to be good."""
+        file = self.folder / "Caddyfile"
+        file.write_text(caddyfile)
+        document, error = self.adapt(file, {})
+        error = error or self.load(document)
+        if error:
+            raise SystemExit(error)
+
     def load(self, document):
         self.config.write_text(json.dumps(document))
         done = subprocess.run([self.program, "reload", "--admin", self.admin], text=True, check=False,

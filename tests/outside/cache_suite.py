@@ -68,12 +68,7 @@ def suite(folder):
 def run(package, portico, work, ports):
     """Which kind each test is of, and whether it passed."""
     app, port = ports.free(), ports.free()
-    caddyfile = work / "Caddyfile"
-    caddyfile.write_text(CADDYFILE % {"port": port, "address": ADDRESS, "app": app})
-    document, error = portico.adapt(caddyfile, {})
-    error = error or portico.load(document)
-    if error:
-        raise SystemExit(error)
+    portico.serve(CADDYFILE % {"port": port, "address": ADDRESS, "app": app})
     environment = {**os.environ, "npm_config_port": str(app), "npm_config_protocol": "http",
                    "npm_config_pidfile": str(work / "suite.pid"), "npm_config_id": "", "npm_package_config_id": "",
                    "npm_config_base": f"http://{ADDRESS}:{port}"}

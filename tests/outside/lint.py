@@ -161,13 +161,8 @@ def main():
         make_tree(tree)
         portico = Portico(work / "portico", ADDRESS, arguments.bin.resolve(), ports, tree)
         try:
-            caddyfile = work / "Caddyfile"
-            caddyfile.write_text(CADDYFILE % {"port": port, "address": ADDRESS, "tree": tree,
-                                              "app": app.server_port})
-            document, error = portico.adapt(caddyfile, {})
-            error = error or portico.load(document)
-            if error:
-                raise SystemExit(error)
+            portico.serve(CADDYFILE % {"port": port, "address": ADDRESS, "tree": tree,
+                                       "app": app.server_port})
             for path in PATHS:
                 if arguments.pattern and not any(pattern in path for pattern in arguments.pattern):
                     continue
