@@ -8,6 +8,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use parking_lot::Mutex;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Edge;
@@ -51,16 +52,27 @@ impl Server {
     ) -> io::Result<Self> {
         let workers = (0..workers.get())
             .map(|index| {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
                 let (commands, received) = mpsc::unbounded_channel();
+                let (built, is_built) = std::sync::mpsc::sync_channel(1);
                 let counters = Arc::<Counters>::default();
                 let make = make.clone();
                 let worker_counters = Arc::clone(&counters);
                 let thread = thread::Builder::new()
                     .name(format!("worker-{index}"))
-                    .spawn(move || run(&runtime, || make(index), received, worker_counters))?;
+                    .spawn(move || {
+                        let mut builder = tokio::runtime::Builder::new_current_thread();
+                        let runtime = builder.enable_all().build_local(LocalOptions::default());
+                        // What is sent is waited for, so it arrives.
+                        let _ = match runtime {
+                            Ok(runtime) => {
+                                let sent = built.send(Ok(()));
+                                run(&runtime, || make(index), received, worker_counters);
+                                sent
+                            }
+                            Err(error) => built.send(Err(error)),
+                        };
+                    })?;
+                is_built.recv().map_err(io::Error::other)??;
                 Ok(WorkerHandle {
                     commands,
                     counters,

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{io, net};
 
+use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::Edge;
@@ -139,13 +139,12 @@ impl<E> Drop for Registration<E> {
 
 /// Runs a worker until it has been drained or its server is gone.
 pub(crate) fn run<E: Edge>(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &LocalRuntime,
     make: impl FnOnce() -> Rc<E>,
     commands: mpsc::UnboundedReceiver<Command>,
     counters: Arc<Counters>,
 ) {
-    let tasks = LocalSet::new();
-    tasks.block_on(runtime, async move {
+    runtime.block_on(async move {
         let worker = Rc::new(Worker {
             edge: make(),
             counters,

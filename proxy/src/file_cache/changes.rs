@@ -65,8 +65,13 @@ impl VolumeChanges {
     pub(crate) fn set_live(&self, is_live: bool) {
         self.is_live.store(is_live, Ordering::Release);
         if !is_live {
-            self.push(Entry::Gap(Instant::now()));
+            self.add_gap(Instant::now());
         }
+    }
+
+    /// Notes that there were no announcements from `since` on.
+    pub(crate) fn add_gap(&self, since: Instant) {
+        self.push(Entry::Gap(since));
     }
 
     /// Whether changes are announced now.

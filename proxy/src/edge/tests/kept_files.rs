@@ -1,13 +1,20 @@
 //! Files that a worker keeps in memory.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::ready;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use proto::file_request::file_path_value;
-use tokio::task::yield_now;
+use tokio::net::TcpListener;
+use tokio::task::{spawn_local, yield_now};
 
 use crate::testing::{Site, run, upstream};
 
@@ -176,6 +183,43 @@ fn once_announcements_are_back_it_is_confirmed_once() {
             assert_eq!(site.get("/a.txt").await.body, "0123456789 0");
         }
         assert_eq!(files.asked.borrow().len(), 2);
+    });
+}
+
+/// A site whose static-server answers one request and is gone then.
+async fn serve_once() -> Site {
+    let files = Files::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    spawn_local(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        let service = service_fn(|request: Request<Incoming>| {
+            let response = files.respond(&request.into_parts().0);
+            ready(Ok::<_, Infallible>(response))
+        });
+        let mut connection = hyper::server::conn::http1::Builder::new();
+        connection.keep_alive(false);
+        let served = connection.serve_connection(TokioIo::new(stream), service);
+        served.await.unwrap();
+    });
+    let site = Site::with_static_server("http:// {\nroot * /srv\nfile_server\n}", &address);
+    site.worker.shared.volume_changes.set_live(true);
+    site
+}
+
+#[test]
+fn what_was_current_a_minute_ago_stands_in_where_nobody_answers() {
+    run(async {
+        for (seconds, status) in [(50, 200), (61, 503)] {
+            let site = serve_once().await;
+            assert_eq!(site.get("/a.txt").await.status, 200);
+            let since = Instant::now().checked_sub(Duration::from_secs(seconds));
+            site.worker.shared.volume_changes.add_gap(since.unwrap());
+            let answer = site.get("/a.txt").await;
+            assert_eq!(answer.status, status, "after {seconds} s");
+            assert_eq!(site.get("/b.txt").await.status, 503, "it never was kept");
+        }
     });
 }
 
