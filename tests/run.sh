@@ -176,11 +176,11 @@ if have python3 python3 && python3 -c 'import ensurepip' 2>/dev/null || have pip
             skip "Django in a browser" "install Chromium"
         fi
     else
-        skip "other clients, Caddy side by side, REDbot, moving from and to Caddy, Django in a browser" \
+        skip "other clients, Caddy side by side, REDbot, the suite of cache-tests.fyi, moving from and to Caddy, Django in a browser" \
             "the packages of tests/requirements.txt cannot be installed"
     fi
 else
-    skip "other clients, Caddy side by side, REDbot, moving from and to Caddy, Django in a browser" "install Python 3 with venv"
+    skip "other clients, Caddy side by side, REDbot, the suite of cache-tests.fyi, moving from and to Caddy, Django in a browser" "install Python 3 with venv"
 fi
 if ! have docker docker.io; then
     skip "Docker Compose" "install Docker"

@@ -60,7 +60,7 @@ where
     /// there must be a `Host` field; both are rewritten where HTTP/2 wants it. The body is not
     /// polled before a connection is there to take it.
     ///
-    /// Must run inside a `LocalSet`. Dropping the future closes the connection that was in use.
+    /// Must run where local tasks can be spawned (`LocalRuntime`, `LocalSet`). Dropping the future closes the connection that was in use.
     ///
     /// # Errors
     /// With the request in it when nothing of it was sent: an idle connection that was found

@@ -65,7 +65,7 @@ where
     /// `CONTENT_LENGTH` among the variables must be the length of `body`: many responders wait for
     /// as many bytes. The read timeout is for any silence, also before the head.
     ///
-    /// Must run inside a `LocalSet`. Dropping the future closes the connection.
+    /// Must run where local tasks can be spawned (`LocalRuntime`, `LocalSet`). Dropping the future closes the connection.
     ///
     /// # Errors
     /// With a request that has `body` in it when nothing was sent.

@@ -1,6 +1,6 @@
 //! The server side of the edge: connections to upstreams.
 //!
-//! A [`Client`] belongs to one worker thread and its `LocalSet`: nothing here is locked or shared
+//! A [`Client`] belongs to one worker thread and its local tasks: nothing here is locked or shared
 //! on the way of a request but the immutable [`Target`]. It speaks HTTP and FastCGI. It keeps pools of idle connections,
 //! opens new ones over fresh DNS, sends one request at a time on an HTTP/1.1 connection (many on
 //! an HTTP/2 one), and hands the response on as it comes. It does not choose among upstreams and

@@ -55,6 +55,16 @@ pub(super) struct Failure {
     pub is_silence: bool,
 }
 
+impl Failure {
+    /// That no static-server answered, for the reason `source`.
+    pub(super) fn silence(source: impl Into<String>) -> Self {
+        Self {
+            error: unanswered(source.into()),
+            is_silence: true,
+        }
+    }
+}
+
 /// Asks for the file of a request.
 ///
 /// # Errors
@@ -202,13 +212,17 @@ async fn send(
              (`docker compose logs static-server`)"
         );
     }
-    Err(Error::new(
+    Err(unanswered(error.to_string()))
+}
+
+fn unanswered(source: String) -> Error {
+    Error::new(
         StatusCode::SERVICE_UNAVAILABLE,
         Side::Upstream,
         "the static-server does not answer",
     )
     .with_retry_after(RETRY_AFTER)
-    .with_source(error.to_string()))
+    .with_source(source)
 }
 
 fn request(method: &Method, uri: &Uri, headers: HeaderMap) -> Request<RequestBody> {

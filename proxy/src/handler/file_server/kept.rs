@@ -120,7 +120,8 @@ impl Request {
         };
         let Some(place) = place else {
             let fetched = self.ask(exchange, field, self.conditions()).await;
-            return self.finish(exchange, fetched.map_err(|failure| failure.error)?);
+            let fetched = fetched.map_err(|failure| failure.error)?;
+            return Ok(self.response(exchange, fetched));
         };
         let mut own = None;
         let landing = place.landing(async {
@@ -143,7 +144,7 @@ impl Request {
                 own.map_err(|failure| failure.error)?
             }
         };
-        self.finish(exchange, fetched)
+        Ok(self.response(exchange, fetched))
     }
 
     /// Asks whether a file is still the same, and answers with what is there now.
@@ -156,24 +157,22 @@ impl Request {
         let Unconfirmed { file, tag, since } = unconfirmed;
         let may_stand_in = since.elapsed() < MAY_STAND_IN;
         let asked = self.ask(exchange, field.clone(), Conditions::Another(&tag));
-        let asked = match may_stand_in {
-            true => timeout(CONFIRMATION, asked).await.ok(),
-            false => Some(asked.await),
+        let fetched = match may_stand_in {
+            true => match timeout(CONFIRMATION, asked).await {
+                Ok(fetched) => fetched,
+                Err(elapsed) => Err(Failure::silence(elapsed.to_string())),
+            },
+            false => asked.await,
         };
-        let fetched = match asked {
-            Some(Ok(Fetched::Response(response)))
-                if response.status() == StatusCode::NOT_MODIFIED =>
-            {
+        match &fetched {
+            Ok(Fetched::Response(response)) if response.status() == StatusCode::NOT_MODIFIED => {
                 if let Some(key) = self.key(exchange) {
                     let mut files = exchange.worker.files.borrow_mut();
                     files.confirm(self.asked_at, key, &file);
                 }
                 return Ok(self.answer(exchange, &file));
             }
-            None
-            | Some(Err(Failure {
-                is_silence: true, ..
-            })) if may_stand_in => {
+            Err(failure) if failure.is_silence && may_stand_in => {
                 if let Some(suppressed) = STANDING_IN.permit() {
                     tracing::warn!(
                         path = file.file,
@@ -184,10 +183,6 @@ impl Request {
                 }
                 return Ok(self.answer(exchange, &file));
             }
-            None => unreachable!("only what may stand in is waited for with a limit"),
-            Some(fetched) => fetched,
-        };
-        match fetched {
             Ok(Fetched::Response(_))
             | Err(Failure {
                 is_silence: false, ..
@@ -206,7 +201,7 @@ impl Request {
             }
             fetched => fetched,
         };
-        self.finish(exchange, fetched)
+        Ok(self.response(exchange, fetched))
     }
 
     fn conditions(&self) -> Conditions<'static> {
@@ -249,15 +244,11 @@ impl Request {
         Ok(Fetched::Kept(file))
     }
 
-    fn finish(
-        &self,
-        exchange: &Exchange,
-        fetched: Fetched,
-    ) -> Result<Response<ResponseBody>, Error> {
-        Ok(match fetched {
+    fn response(&self, exchange: &Exchange, fetched: Fetched) -> Response<ResponseBody> {
+        match fetched {
             Fetched::Kept(file) => self.answer(exchange, &file),
             Fetched::Response(response) => response,
-        })
+        }
     }
 
     fn answer(&self, exchange: &Exchange, file: &CachedFile) -> Response<ResponseBody> {
