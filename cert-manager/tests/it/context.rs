@@ -4,10 +4,10 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use cert_manager::fail_point::FailPoint;
+use parking_lot::Mutex;
 use proto::certs::v1::admin_client::AdminClient;
 use proto::certs::v1::status_client::StatusClient;
 use proto::certs::v1::{GetRequest, NameStatus};
@@ -275,21 +275,29 @@ impl Drop for Server {
     }
 }
 
-/// A loopback address that nobody listens on just now, with a port that the kernel gives to nobody on
-/// its own. No address is given twice by one process, and processes start at different ones.
+/// A loopback address that nobody listens on. It is of a block of ports that this process has claimed for
+/// itself, below those that the kernel gives away, so that no other test can take it before it is used.
 pub(crate) fn free_address() -> SocketAddr {
-    const PORTS: std::ops::Range<u16> = 30_000..32_700;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
+    static CLAIMED: Mutex<Vec<(TcpListener, u16)>> = Mutex::new(Vec::new());
+    const FIRST: u16 = 30_000;
+    const BLOCKS: u16 = 90;
+    const BLOCK: u16 = 30;
 
-    let count = u32::from(PORTS.end - PORTS.start);
-    let start = std::process::id().wrapping_mul(61);
-    let mut addresses = (0..count).map(|_| {
-        let step = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
-        let port = PORTS.start + u16::try_from(step).unwrap();
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-    });
-    let is_free = |address: &SocketAddr| {
-        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
-    };
-    addresses.find(is_free).expect("a port is free")
+    let mut claimed = CLAIMED.lock();
+    loop {
+        if let Some((claim, used)) = claimed.last_mut() {
+            let first = claim.local_addr().unwrap().port();
+            while *used < BLOCK - 1 {
+                *used += 1;
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, first + *used));
+                if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+                    return address;
+                }
+            }
+        }
+        // The first port of a block is held by whoever has claimed it, until the process ends.
+        let claim = (0..BLOCKS)
+            .find_map(|block| TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST + block * BLOCK)).ok());
+        claimed.push((claim.expect("a block of ports is free"), 0));
+    }
 }
