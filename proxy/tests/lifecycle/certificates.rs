@@ -58,9 +58,7 @@ fn certificate_is_served_when_it_arrives_and_after_a_restart_alone() {
 
     // One for another name never takes its place.
     manager.certificate_for("a.test", "b.test");
-    proxy.wait_for("the refusal", |proxy| {
-        proxy.log().contains("cannot be served")
-    });
+    proxy.wait_for_log("cannot be served");
     let second = manager.certificate("a.test");
     proxy.wait_for("the next certificate", |proxy| {
         get_tls(proxy.https, "a.test", "/").is_ok_and(|secure| secure.leaf.as_ref() == second)
@@ -129,7 +127,7 @@ fn stream_is_opened_again_after_a_loss() {
     proxy.wait_for("loss", |proxy| {
         proxy.status()["cert_manager_connected"] == false
     });
-    assert!(proxy.log().contains("no connection to cert-manager"));
+    proxy.wait_for_log("no connection to cert-manager");
     let manager = Manager::start_at(&authority, address);
     assert_eq!(manager.declaration().subjects[0].name, "a.test");
     let leaf = manager.certificate("a.test");

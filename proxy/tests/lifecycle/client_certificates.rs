@@ -124,15 +124,14 @@ fn ask(proxy: &Proxy, shown: Option<&Shown>, host: &str) -> Option<String> {
 #[test]
 fn only_whom_the_authority_signed_for_is_let_in() {
     let (club, other) = (Club::new(), Club::new());
-    let (proxy, _manager) = started(|proxy| trusting(proxy, &club, "require_and_verify"));
+    let (mut proxy, _manager) = started(|proxy| trusting(proxy, &club, "require_and_verify"));
     let ada = club.member("Ada");
     assert_eq!(ask(&proxy, None, "closed.test"), None);
     assert_eq!(ask(&proxy, Some(&other.member("Eve")), "closed.test"), None);
     let answer = ask(&proxy, Some(&ada), "closed.test");
     assert_eq!(answer.as_deref(), Some("hello CN=Ada"));
     assert_eq!(ask(&proxy, None, "open.test").as_deref(), Some("hello "));
-    let log = proxy.log();
-    assert!(log.contains(r#""client_common_name":"Ada""#), "{log}");
+    proxy.wait_for_log(r#""client_common_name":"Ada""#);
 }
 
 #[test]

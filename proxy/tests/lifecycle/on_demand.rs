@@ -121,9 +121,10 @@ fn names_are_served_after_a_restart_without_cert_manager_and_new_ones_fail_at_on
     for _ in 0..5 {
         get_tls(proxy.https, "b.test", "/").map(drop).unwrap_err();
     }
+    let said = "no certificate for a name that a client brought";
+    proxy.wait_for_log(said);
     let log = proxy.log();
-    let said = log.matches("no certificate for a name that a client brought");
-    assert_eq!(said.count(), 1, "{log}");
+    assert_eq!(log.matches(said).count(), 1, "{log}");
 }
 
 #[test]

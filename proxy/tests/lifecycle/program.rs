@@ -197,6 +197,13 @@ impl Proxy {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+
+    /// Waits for what the log says after an answer: it is written on a thread of its own.
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        self.wait_for(&format!("{text} in the log"), |proxy| {
+            proxy.log().contains(text)
+        });
+    }
 }
 
 impl Drop for Proxy {

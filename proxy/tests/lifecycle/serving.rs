@@ -116,7 +116,7 @@ fn bad_reload_changes_nothing_and_says_why() {
         "{finished:?}"
     );
     assert_eq!(answer(&proxy), "good");
-    assert!(proxy.log().contains("the running one stays"));
+    proxy.wait_for_log("the running one stays");
 }
 
 #[test]
@@ -153,9 +153,7 @@ fn watched_configuration_is_reloaded_when_it_is_replaced_or_rewritten() {
         answer(proxy) == "four"
     });
     std::fs::write(&imported, "respnd five\n").unwrap();
-    proxy.wait_for("refusal of a bad import", |proxy| {
-        proxy.log().contains("respnd")
-    });
+    proxy.wait_for_log("respnd");
     assert_eq!(answer(&proxy), "four");
     std::fs::write(&imported, "respond six\n").unwrap();
     proxy.wait_for("reload of a repaired import", |proxy| {

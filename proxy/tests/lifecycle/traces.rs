@@ -193,9 +193,9 @@ fn spans_arrive(protocol: &str) {
     }
     let shown = format!("{span:?}");
     assert!(!shown.contains("token"), "{shown}");
+    proxy.wait_for_log(&format!(r#""spanID":"{span_id}""#));
     let log = proxy.log();
     assert!(log.contains(&format!(r#""traceID":"{TRACE}""#)), "{log}");
-    assert!(log.contains(&format!(r#""spanID":"{span_id}""#)), "{log}");
     assert!(!log.contains("hush"), "{log}");
 }
 
