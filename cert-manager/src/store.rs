@@ -246,6 +246,9 @@ pub enum StoreError {
     /// The disk does not take or give what the database writes or reads.
     #[error("the database cannot use its disk; is there room on it, and may this user write?")]
     DatabaseFile(#[source] std::io::Error),
+    /// Somebody else has the database open.
+    #[error("the database in {} is in use; end the other cert-manager on this folder first", .0.display())]
+    InUse(PathBuf),
     /// A record was written by a newer version of the program.
     #[error(
         "the database was written by a newer cert-manager (record version {found}, this one knows \

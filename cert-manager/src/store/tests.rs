@@ -371,6 +371,24 @@ async fn what_is_removed_stays_removed() {
 }
 
 #[tokio::test]
+async fn a_database_in_use_is_waited_for_and_never_taken_for_broken() {
+    let content = Content::new(2);
+    let folder = filled(&content).await;
+    let (first, _) = open(folder.path()).await;
+    let second = LocalStorage::open(folder.path(), Rebuilds::default()).await;
+    assert!(matches!(second, Err(StoreError::InUse(_))), "{second:?}");
+
+    let opening = open(folder.path());
+    let closing = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(first);
+    };
+    let ((store, rebuilds), ()) = tokio::join!(opening, closing);
+    assert_eq!(rebuilds, 0);
+    content.check(&store, "opened again").await;
+}
+
+#[tokio::test]
 async fn the_lock_is_for_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let first = FolderLock::take(folder.path(), || panic!("nobody holds it"))

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -20,6 +20,10 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A database that takes longer to open is taken for broken: recovery of a torn log can loop.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a database may be in use by whoever is about to close it.
+const CLOSING: Duration = Duration::from_secs(2);
+const CLOSING_POLL: Duration = Duration::from_millis(20);
 
 /// Why a database does not open.
 #[derive(Debug)]
@@ -98,12 +102,7 @@ fn open_and_read(folder: &Path, seal: Seal) -> Result<(Database, Contents), Open
                 source,
             })
         })?;
-    let db = sled::Config::new()
-        .path(folder)
-        .mode(sled::Mode::LowSpace)
-        .cache_capacity(CACHE_BYTES)
-        .open()
-        .map_err(failed)?;
+    let db = open_unused(folder)?;
     let mut trees = Vec::with_capacity(Table::ALL.len());
     for table in Table::ALL {
         trees.push(db.open_tree(table.tree()).map_err(failed)?);
@@ -139,6 +138,31 @@ fn open_and_read(folder: &Path, seal: Seal) -> Result<(Database, Contents), Open
             .collect::<Result<_, StoreError>>()
     })?;
     Ok((database, Contents(contents)))
+}
+
+/// Opens a database that nobody else has open.
+fn open_unused(folder: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(folder)
+        .mode(sled::Mode::LowSpace)
+        .cache_capacity(CACHE_BYTES);
+    let begin = Instant::now();
+    loop {
+        match config.open() {
+            Err(error) if is_in_use(&error) => {
+                if begin.elapsed() > CLOSING {
+                    return Err(StoreError::InUse(folder.to_owned()));
+                }
+                thread::sleep(CLOSING_POLL);
+            }
+            opened => return opened.map_err(failed),
+        }
+    }
+}
+
+/// sled has no kind of its own for this error.
+fn is_in_use(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(source) if source.to_string().contains("could not acquire lock"))
 }
 
 impl From<StoreError> for OpenError {
