@@ -10,7 +10,6 @@ pub mod client;
 pub mod compose;
 pub mod demo;
 pub mod pebble;
-pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod stack;

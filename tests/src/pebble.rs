@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::process::Program;
-use crate::{client, ports, tls, wait};
+use crate::{client, tls, wait};
 
 /// A running Pebble. It validates over HTTP-01 and TLS-ALPN-01 at 127.0.0.1, whatever the name, and refuses some
 /// nonces at random, as it does by default.

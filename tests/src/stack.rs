@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use crate::process::{self, Program};
 use crate::raw::Raw;
 use crate::upstream::Upstream;
-use crate::{client, ports, tls, wait};
+use crate::{client, tls, wait};
 
 /// The programs of one test, its ports and its folder.
 ///

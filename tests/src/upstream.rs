@@ -1,6 +1,6 @@
 //! The demo app inside the test, as an upstream that can go away and come back.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -30,7 +30,7 @@ impl Upstream {
             media: folder.join("media"),
         };
         let mut upstream = Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, crate::ports::free()?)),
+            address: ports::free_address()?,
             folders,
             runtime: None,
         };

@@ -183,10 +183,10 @@ fn subjects(count: usize, pebble: &Pebble) -> Result<BTreeMap<Name, Policy>, Fai
 impl Pebble {
     async fn start(folder: &Path, http_port: u16) -> Result<Self, Failure> {
         let (listen, management, dns, dns_management) = (
-            free_address()?,
-            free_address()?,
-            free_address()?,
-            free_address()?,
+            ports::free_address()?,
+            ports::free_address()?,
+            ports::free_address()?,
+            ports::free_address()?,
         );
         let key = rcgen::KeyPair::generate()?;
         let certificate =
@@ -199,7 +199,7 @@ impl Pebble {
             "certificate": folder.join("pebble.pem"),
             "privateKey": folder.join("pebble.key"),
             "httpPort": http_port,
-            "tlsPort": free_address()?.port(),
+            "tlsPort": ports::free_address()?.port(),
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
         }});
@@ -250,8 +250,4 @@ impl Drop for Pebble {
             let _ = child.wait();
         }
     }
-}
-
-fn free_address() -> std::io::Result<SocketAddr> {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

@@ -91,9 +91,7 @@ async fn nobody_is_asked_where_there_is_no_url() {
 
 #[tokio::test]
 async fn an_app_that_is_down_says_nothing() {
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let address = ports::free_address().unwrap();
     let policy = policy(Some(format!("http://{address}/?token=hidden")));
     let refusal = on_demand()
         .permit(&name("good.test"), &policy, now())

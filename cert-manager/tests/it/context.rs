@@ -1,13 +1,12 @@
 //! A running `cert-manager` with folders and ports of its own.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use cert_manager::fail_point::FailPoint;
-use parking_lot::Mutex;
 use proto::certs::v1::admin_client::AdminClient;
 use proto::certs::v1::status_client::StatusClient;
 use proto::certs::v1::{GetRequest, NameStatus};
@@ -275,29 +274,7 @@ impl Drop for Server {
     }
 }
 
-/// A loopback address that nobody listens on. It is of a block of ports that this process has claimed for
-/// itself, below those that the kernel gives away, so that no other test can take it before it is used.
+/// A loopback address that nobody listens on.
 pub(crate) fn free_address() -> SocketAddr {
-    static CLAIMED: Mutex<Vec<(TcpListener, u16)>> = Mutex::new(Vec::new());
-    const FIRST: u16 = 30_000;
-    const BLOCKS: u16 = 90;
-    const BLOCK: u16 = 30;
-
-    let mut claimed = CLAIMED.lock();
-    loop {
-        if let Some((claim, used)) = claimed.last_mut() {
-            let first = claim.local_addr().unwrap().port();
-            while *used < BLOCK - 1 {
-                *used += 1;
-                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, first + *used));
-                if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
-                    return address;
-                }
-            }
-        }
-        // The first port of a block is held by whoever has claimed it, until the process ends.
-        let claim = (0..BLOCKS)
-            .find_map(|block| TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST + block * BLOCK)).ok());
-        claimed.push((claim.expect("a block of ports is free"), 0));
-    }
+    ports::free_address().unwrap()
 }

@@ -242,9 +242,7 @@ pub(crate) fn fields(head: &str) -> Vec<&str> {
 
 /// Addresses that nobody listens on now.
 pub(crate) fn free_ports<const N: usize>() -> [SocketAddr; N] {
-    let listeners: [std::net::TcpListener; N] =
-        std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    std::array::from_fn(|index| listeners[index].local_addr().unwrap())
+    std::array::from_fn(|_| ports::free_address().unwrap())
 }
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

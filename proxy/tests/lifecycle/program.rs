@@ -1,6 +1,6 @@
 //! Runs the program in a folder of its own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -242,7 +242,5 @@ pub(crate) fn write_atomically(path: &Path, text: &str) {
 
 /// Ports that nobody listens on now.
 fn free_ports<const N: usize>() -> [SocketAddr; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    std::array::from_fn(|index| listeners[index].local_addr().unwrap())
+    std::array::from_fn(|_| ports::free_address().unwrap())
 }

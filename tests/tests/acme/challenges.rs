@@ -42,7 +42,7 @@ async fn renewed(stack: &Stack, name: &str) -> anyhow::Result<NameStatus> {
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_prove_names_and_addresses() -> anyhow::Result<()> {
     let mut stack = Stack::new()?;
-    let ports = [tests::ports::free()?, stack.ports.https];
+    let ports = [ports::free()?, stack.ports.https];
     let pebble = Pebble::start_at(stack.folder(), ports, Validation::AtOnce).await?;
     use_authority(&mut stack, &pebble)?;
     let names = ["a.test", "127.0.0.1"];
@@ -70,7 +70,7 @@ async fn another_challenge_follows_one_that_is_refused_and_then_comes_first() ->
 {
     // The authority looks for HTTP-01 where nobody answers.
     let site = "a.test {\n\trespond ok\n}";
-    let (mut stack, pebble) = start(site, tests::ports::free()?).await?;
+    let (mut stack, pebble) = start(site, ports::free()?).await?;
     let status = stack.reached("a.test", State::Valid).await?;
     assert_eq!(status.challenge, "tls-alpn-01");
     assert_eq!(pebble.orders()?, 2);

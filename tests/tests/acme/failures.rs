@@ -11,7 +11,7 @@ use super::use_authority;
 async fn a_failed_challenge_is_kept_with_the_authoritys_words() -> anyhow::Result<()> {
     let mut stack = Stack::new()?;
     // Pebble looks for the answer at a port where nothing listens.
-    let pebble = Pebble::start(stack.folder(), tests::ports::free()?, Validation::AtOnce).await?;
+    let pebble = Pebble::start(stack.folder(), ports::free()?, Validation::AtOnce).await?;
     use_authority(&mut stack, &pebble)?;
     stack.start_cert_manager(&[])?;
     stack.start_static_server()?;
@@ -37,7 +37,7 @@ async fn a_failed_challenge_is_kept_with_the_authoritys_words() -> anyhow::Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_that_is_away_is_asked_again() -> anyhow::Result<()> {
     let mut stack = Stack::new()?;
-    let directory = format!("https://127.0.0.1:{}/dir", tests::ports::free()?);
+    let directory = format!("https://127.0.0.1:{}/dir", ports::free()?);
     stack.add_options(&format!("\tacme_ca {directory}"));
     stack.write_caddyfile("a.test {\n\trespond ok\n}\nlocalhost {\n\trespond local\n}")?;
     stack.start_cert_manager(&[])?;

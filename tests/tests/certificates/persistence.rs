@@ -100,9 +100,9 @@ async fn a_second_manager_on_the_same_data_stands_by() -> anyhow::Result<()> {
     let serial = stack.stored_serial("localhost").await?;
     let mut first = stack.cert_manager.take().context("not started")?;
     let old = stack.ports;
-    stack.ports.manager = tests::ports::free()?;
-    stack.ports.status = tests::ports::free()?;
-    stack.ports.admin[0] = tests::ports::free()?;
+    stack.ports.manager = ports::free()?;
+    stack.ports.status = ports::free()?;
+    stack.ports.admin[0] = ports::free()?;
     stack.start_cert_manager(&[])?;
     let refused = tests::wait::until("the second says why it is not ready", async || {
         let health = stack.run("cert-manager", &["health"]).await?;

@@ -32,9 +32,9 @@ async fn scale(stack: &mut Stack) -> anyhow::Result<Replica> {
         environment: vec![("PORTICO_DATA".to_owned(), data)],
         program: None,
     };
-    first.ports.http = tests::ports::free()?;
-    first.ports.https = tests::ports::free()?;
-    first.ports.admin[2] = tests::ports::free()?;
+    first.ports.http = ports::free()?;
+    first.ports.https = ports::free()?;
+    first.ports.admin[2] = ports::free()?;
     switch(stack, &mut first)?;
     stack.start_proxy(&[])?;
     stack.ready("proxy").await?;

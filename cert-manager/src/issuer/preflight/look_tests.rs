@@ -122,12 +122,6 @@ async fn serve(router: axum::Router) -> u16 {
     port
 }
 
-/// A port that refuses connections.
-async fn closed_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 async fn preflight(zone: Zone, board: &ChallengeBoard, http: u16) -> Preflight {
     let dns = Dns::new(&[name_server(zone).await]).unwrap();
     let ports = Ports { http, https: 443 };
@@ -275,7 +269,7 @@ async fn another_machine_behind_the_name_is_told_of_and_not_refused() {
             "is answered by something else: another page",
         ),
         (serve(axum::Router::new()).await, "the status 404 Not Found"),
-        (closed_port().await, "refuses connections"),
+        (ports::free().unwrap(), "refuses connections"),
     ];
     for (port, expected) in cases {
         let board = ChallengeBoard::default();

@@ -13,10 +13,7 @@ fn unsent(error: upstream::SendError<Outgoing>) -> Request<Outgoing> {
 #[test]
 fn a_refused_request_comes_back_whole() {
     run(async {
-        let address = {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            listener.local_addr().unwrap()
-        };
+        let address = ports::free_address().unwrap();
         let target = Target::new(settings(address)).unwrap();
         let (client, request) = (client(), request("POST", "/path?query", full("body")));
         let error = client.send(&target, request).await.unwrap_err();
