@@ -83,7 +83,7 @@ pub struct Worker {
     pub(crate) compressed: RefCell<CompressedCache>,
     /// Files that static-servers on this host hand over.
     pub(crate) handoff: Handoff,
-    config: RefCell<Rc<CurrentConfig>>,
+    config: RefCell<KnownConfig>,
     /// Told whenever another configuration takes the place of the one before.
     pub(crate) replaced: Notify,
 }
@@ -91,6 +91,16 @@ pub struct Worker {
 /// A worker's own handle of a configuration.
 #[derive(Debug)]
 pub struct CurrentConfig(Arc<Config>);
+
+/// What a worker knows of the configuration in force.
+struct KnownConfig {
+    /// Tells cheaply whether there is another one.
+    latest: arc_swap::Cache<ConfigOf, Arc<Config>>,
+    handle: Rc<CurrentConfig>,
+}
+
+/// Where the configuration in force is to be found.
+struct ConfigOf(Arc<Shared>);
 
 /// Answers requests; implements [`downstream::Edge`].
 pub struct Edge {
@@ -131,7 +141,10 @@ impl Shared {
 impl Worker {
     /// A worker of `shared`, on the thread that is to run it.
     pub fn new(shared: Arc<Shared>, resolver: Resolver) -> Rc<Self> {
-        let config = RefCell::new(Rc::new(CurrentConfig(shared.config.load_full())));
+        let config = KnownConfig {
+            latest: arc_swap::Cache::new(ConfigOf(Arc::clone(&shared))),
+            handle: Rc::new(CurrentConfig(shared.config.load_full())),
+        };
         Rc::new(Self {
             upstreams: Client::new(resolver.clone()),
             handoff: Handoff::new(Arc::clone(&shared.replicas), shared.workers),
@@ -144,7 +157,7 @@ impl Worker {
             compressed: RefCell::new(CompressedCache::new(COMPRESSED_CACHE)),
             shared,
             resolver,
-            config,
+            config: RefCell::new(config),
             replaced: Notify::new(),
         })
     }
@@ -152,13 +165,13 @@ impl Worker {
     /// The current configuration. Requests share this worker's handle of it, so that workers do
     /// not contend for its reference count.
     pub fn config(&self) -> Rc<CurrentConfig> {
-        let current = self.shared.config.load();
-        let mut cached = self.config.borrow_mut();
-        if !Arc::ptr_eq(&current, &cached.0) {
-            *cached = Rc::new(CurrentConfig(Arc::clone(&current)));
+        let known = &mut *self.config.borrow_mut();
+        let latest = known.latest.load();
+        if !Arc::ptr_eq(latest, &known.handle.0) {
+            known.handle = Rc::new(CurrentConfig(Arc::clone(latest)));
             self.replaced.notify_waiters();
         }
-        Rc::clone(&cached)
+        Rc::clone(&known.handle)
     }
 }
 
@@ -167,6 +180,14 @@ impl Deref for CurrentConfig {
 
     fn deref(&self) -> &Config {
         &self.0
+    }
+}
+
+impl Deref for ConfigOf {
+    type Target = ArcSwap<Config>;
+
+    fn deref(&self) -> &ArcSwap<Config> {
+        &self.0.config
     }
 }
 

@@ -12,6 +12,7 @@ use http::header::{HOST, SERVER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use proto::file_request::{FileMatch, FileRequest};
+use smallvec::SmallVec;
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::compile::Server;
@@ -58,7 +59,7 @@ pub struct Exchange {
     /// The error that error routes are answering, for `{http.error.*}`.
     pub error: Option<Error>,
     /// Groups of routes of which one has run.
-    pub groups: Vec<u32>,
+    pub groups: SmallVec<[u32; 4]>,
     /// When the request's head had been read.
     pub started: Instant,
     /// Facts that few requests have.
@@ -122,7 +123,7 @@ pub(crate) struct HeadersAside {
 /// Named values of a request (Caddy: `vars`); a name that was never set reads as empty.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
-    values: Vec<(Box<str>, String)>,
+    values: SmallVec<[(Cow<'static, str>, String); 2]>,
 }
 
 impl Exchange {
@@ -153,7 +154,7 @@ impl Exchange {
             replacements: Vec::new(),
             proxying: Proxying::default(),
             error: None,
-            groups: Vec::new(),
+            groups: SmallVec::new(),
             started: Instant::now(),
             rare: None,
             response_headers: HeaderMap::new(),
@@ -236,6 +237,11 @@ impl Exchange {
             self.response_headers.insert(SERVER, SERVER_NAME);
         }
         &mut self.response_headers
+    }
+
+    /// Whether nobody has said anything about the `Server` field of the response yet.
+    pub(crate) fn has_default_server_name(&self) -> bool {
+        self.has_default_server_name
     }
 
     /// The values of a field that is set before anybody answers.
@@ -334,16 +340,24 @@ impl std::fmt::Debug for Exchange {
 impl Variables {
     /// The value of `name`, if it was set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.values.iter().find(|(known, _)| **known == *name);
+        let found = self.values.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// Sets `name` for the rest of the request.
     pub fn set(&mut self, name: &str, value: String) {
-        match self.values.iter_mut().find(|(known, _)| **known == *name) {
+        match self.values.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value,
-            None => self.values.push((name.into(), value)),
+            None => self.values.push((owned(name), value)),
         }
+    }
+}
+
+/// A variable's name. Whoever serves files sets this one for every request.
+fn owned(name: &str) -> Cow<'static, str> {
+    match name {
+        "root" => Cow::Borrowed("root"),
+        other => Cow::Owned(other.to_owned()),
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use proto::representation::Validators;
 use quick_cache::unsync::Cache;
 use quick_cache::{Equivalent, Weighter};
@@ -36,7 +36,7 @@ const ENTRY_OVERHEAD: u64 = 1024;
 /// A response that can be given again.
 #[derive(Debug)]
 pub(crate) struct CachedFile {
-    /// The static-server's response fields that go to clients.
+    /// The static-server's response fields that go to clients, and the proxy's own `Server`.
     pub headers: HeaderMap,
     /// What these say of the version.
     pub validators: Validators,
@@ -50,7 +50,7 @@ pub(crate) struct CachedFile {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     /// The file options of the route, as the value of `Portico-File` without per-request members.
-    pub options: &'a str,
+    pub options: &'a HeaderValue,
     /// The path as it is sent to the static-server.
     pub path: &'a str,
     /// `Accept-Encoding`, where the options allow precompressed siblings; else empty.
@@ -170,7 +170,7 @@ impl FileCache {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
-    options: Box<str>,
+    options: HeaderValue,
     path: Box<str>,
     accept_encoding: Box<[u8]>,
 }
@@ -188,7 +188,7 @@ impl Key {
 impl From<Request<'_>> for Key {
     fn from(request: Request<'_>) -> Self {
         Self {
-            options: request.options.into(),
+            options: request.options.clone(),
             path: request.path.into(),
             accept_encoding: request.accept_encoding.into(),
         }
@@ -213,8 +213,13 @@ impl Equivalent<Key> for Request<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         self.path == &*key.path
             && self.accept_encoding == &*key.accept_encoding
-            && self.options == &*key.options
+            && is_same(self.options, &key.options)
     }
+}
+
+/// Compares options. Mostly they are the configuration's own, to be found at the same place.
+fn is_same(one: &HeaderValue, other: &HeaderValue) -> bool {
+    std::ptr::eq(one.as_bytes(), other.as_bytes()) || one == other
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -230,9 +235,12 @@ impl Weighter<Key, Entry> for ByBytes {
 mod tests {
     use super::*;
 
+    static STATIC: HeaderValue = HeaderValue::from_static("root=\"/srv/static\"");
+    static MEDIA: HeaderValue = HeaderValue::from_static("root=\"/srv/media\"");
+
     fn request(path: &str) -> Request<'_> {
         Request {
-            options: "root=\"/srv/static\"",
+            options: &STATIC,
             path,
             accept_encoding: b"",
         }
@@ -370,7 +378,7 @@ mod tests {
             ..request("/app.css")
         };
         let media = Request {
-            options: "root=\"/srv/media\"",
+            options: &MEDIA,
             ..request("/app.css")
         };
         assert!(cache.lookup(gzip).is_none());

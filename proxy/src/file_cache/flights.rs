@@ -87,15 +87,16 @@ mod tests {
     use bytes::Bytes;
     use futures_util::FutureExt as _;
     use futures_util::future::join3;
-    use http::HeaderMap;
+    use http::{HeaderMap, HeaderValue};
     use proto::representation::Validators;
     use tokio::task::yield_now;
 
     use super::*;
     use crate::testing::run;
 
+    static OPTIONS: HeaderValue = HeaderValue::from_static("root=\"/srv/static\"");
     const CSS: Request<'static> = Request {
-        options: "root=\"/srv/static\"",
+        options: &OPTIONS,
         path: "/app.css",
         accept_encoding: b"",
     };

@@ -50,7 +50,10 @@ const WORKING_FOLDER: &str = "/srv";
 
 impl FileServer {
     /// What is known already; else what the static-server must be asked, by [`Self::fetch`].
-    pub(super) fn lookup(&self, exchange: &mut Exchange) -> Result<Result<Answer, Asked>, Error> {
+    pub(super) fn lookup(
+        &self,
+        exchange: &mut Exchange,
+    ) -> Result<Result<Answer, Asked<'_>>, Error> {
         let status = match (&self.status, &exchange.error) {
             (Some(status), _) => Some(status.of(exchange)?),
             (None, Some(error)) => Some(error.status()),
@@ -66,7 +69,8 @@ impl FileServer {
         };
         let options = self.options(exchange)?;
         let is_whole = status.is_some();
-        let mut kept = kept::Request::new(exchange, &method, &options, self.varies(), is_whole);
+        let varies = self.varies();
+        let mut kept = kept::Request::new(exchange, &method, options.clone(), varies, is_whole);
         match kept.as_mut().and_then(|kept| kept.lookup(exchange)) {
             Some(response) => finish(response, status, exchange).map(Ok),
             None => Ok(Err(Asked {
@@ -81,7 +85,7 @@ impl FileServer {
     /// Asks the static-server. Apart from [`Self::lookup`], for what is kept needs no room for it.
     pub(super) async fn fetch(
         &self,
-        asked: Asked,
+        asked: Asked<'_>,
         exchange: &mut Exchange,
     ) -> Result<Answer, Error> {
         let status = asked.status;
@@ -101,7 +105,7 @@ impl FileServer {
 
     /// The part of the field that is the same for all requests with the same root and, where
     /// several files are tried, the same path.
-    fn options(&self, exchange: &Exchange) -> Result<HeaderValue, Error> {
+    fn options(&self, exchange: &Exchange) -> Result<Cow<'_, HeaderValue>, Error> {
         let options = self.options_of_root(exchange)?;
         if self.tried.is_empty() {
             return Ok(options);
@@ -115,21 +119,23 @@ impl FileServer {
         }
         text.push(b')');
         HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+            .map(Cow::Owned)
             .map_err(|_| unusable(exchange.path()))
     }
 
-    fn options_of_root(&self, exchange: &Exchange) -> Result<HeaderValue, Error> {
+    fn options_of_root(&self, exchange: &Exchange) -> Result<Cow<'_, HeaderValue>, Error> {
         let root = self.root.expand(exchange);
         let known = self.known.iter().find(|(known, _)| **known == *root);
         if let Some((_, value)) = known {
-            return Ok(value.clone());
+            return Ok(Cow::Borrowed(value));
         }
         let mut options = self.options.clone();
         options.root = absolute(&root).into_owned();
         let expand = |template: &Template| template.expand(exchange).into_owned();
         options.hide = self.hide.iter().map(expand).collect();
         options.index = self.index.iter().map(expand).collect();
-        field(&options).ok_or_else(|| unusable(&root))
+        let options = field(&options).ok_or_else(|| unusable(&root))?;
+        Ok(Cow::Owned(options))
     }
 
     /// The field that tells the static-server what to do.
@@ -191,18 +197,18 @@ fn finish(
 }
 
 /// A request that the static-server is to answer.
-pub(super) struct Asked {
+pub(super) struct Asked<'a> {
     method: Method,
     field: HeaderValue,
     /// The status in place of the file's own; conditions do not count then.
     status: Option<StatusCode>,
-    kept: Option<kept::Request>,
+    kept: Option<kept::Request<'a>>,
 }
 
 /// Gets a file from the static-server, and keeps it where it may be kept.
 async fn fetch_and_keep(
     exchange: &mut Exchange,
-    asked: Asked,
+    asked: Asked<'_>,
 ) -> Result<Response<ResponseBody>, Error> {
     let Asked {
         method,

@@ -2,10 +2,11 @@
 
 mod answer;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, SERVER};
 use http::{HeaderValue, Method, Response, StatusCode};
 use proto::file_request::{FILE_PATH, parse_file_path};
 use proto::representation::Validators;
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 use super::fetch::{self, CONDITIONS, Conditions, Failure};
 use crate::body::ResponseBody;
 use crate::error::{Error, Side};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, SERVER_NAME};
 use crate::file_cache::{self, CachedFile, Found, LARGEST_BODY};
 use crate::log_limit::LogLimit;
 
@@ -28,8 +29,8 @@ const CONFIRMATION: Duration = Duration::from_secs(2);
 static STANDING_IN: LogLimit = LogLimit::new();
 
 /// A request whose answer may be kept.
-pub(super) struct Request {
-    options: HeaderValue,
+pub(super) struct Request<'a> {
+    options: Cow<'a, HeaderValue>,
     varies: bool,
     /// Whether the client's conditions and ranges are left aside.
     is_whole: bool,
@@ -55,13 +56,13 @@ enum Fetched {
     Response(Response<ResponseBody>),
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// A request that the cache may answer, or `None`. `varies` says that the client's codings count;
     /// `is_whole` that its conditions do not.
     pub(super) fn new(
         exchange: &Exchange,
         method: &Method,
-        options: &HeaderValue,
+        options: Cow<'a, HeaderValue>,
         varies: bool,
         is_whole: bool,
     ) -> Option<Self> {
@@ -74,7 +75,7 @@ impl Request {
         }
         let headers = &exchange.head.headers;
         Some(Self {
-            options: options.clone(),
+            options,
             varies,
             is_whole,
             has_conditions: !is_whole && headers.keys().any(|name| CONDITIONS.contains(name)),
@@ -89,7 +90,7 @@ impl Request {
             .worker
             .files
             .borrow_mut()
-            .lookup(self.key(exchange)?)?;
+            .lookup(self.key(exchange))?;
         match found {
             Found::Current(file) => Some(self.answer(exchange, &file)),
             Found::Unconfirmed(file, since) => {
@@ -112,17 +113,13 @@ impl Request {
         if let Some(unconfirmed) = self.unconfirmed.take() {
             return self.confirm(unconfirmed, exchange, field).await;
         }
-        let place = match (self.asked_at, self.key(exchange)) {
-            (Some(asked_at), Some(key)) if !self.has_conditions => {
-                Some(exchange.worker.flights.board(key, asked_at))
-            }
-            _ => None,
-        };
-        let Some(place) = place else {
+        let Some(asked_at) = self.asked_at.filter(|_| !self.has_conditions) else {
             let fetched = self.ask(exchange, field, self.conditions()).await;
             let fetched = fetched.map_err(|failure| failure.error)?;
             return Ok(self.response(exchange, fetched));
         };
+        let key = self.key(exchange);
+        let place = exchange.worker.flights.board(key, asked_at);
         let mut own = None;
         let landing = place.landing(async {
             match self.ask(exchange, field.clone(), self.conditions()).await {
@@ -166,10 +163,9 @@ impl Request {
         };
         match &fetched {
             Ok(Fetched::Response(response)) if response.status() == StatusCode::NOT_MODIFIED => {
-                if let Some(key) = self.key(exchange) {
-                    let mut files = exchange.worker.files.borrow_mut();
-                    files.confirm(self.asked_at, key, &file);
-                }
+                let mut files = exchange.worker.files.borrow_mut();
+                files.confirm(self.asked_at, self.key(exchange), &file);
+                drop(files);
                 return Ok(self.answer(exchange, &file));
             }
             Err(failure) if failure.is_silence && may_stand_in => {
@@ -187,9 +183,8 @@ impl Request {
             | Err(Failure {
                 is_silence: false, ..
             }) => {
-                if let Some(key) = self.key(exchange) {
-                    exchange.worker.files.borrow_mut().remove(key);
-                }
+                let key = self.key(exchange);
+                exchange.worker.files.borrow_mut().remove(key);
             }
             Ok(Fetched::Kept(_)) | Err(_) => {}
         }
@@ -227,20 +222,21 @@ impl Request {
         else {
             return Ok(Fetched::Response(response));
         };
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        // So that answers need not find room for it.
+        head.headers.insert(SERVER, SERVER_NAME);
         let file = Rc::new(CachedFile {
             validators: Validators::of_response(&head.headers),
             headers: head.headers,
             body: body.into_bytes(length).await.map_err(broken)?,
             file,
         });
-        if let Some(key) = self.key(exchange) {
-            let mut files = exchange.worker.files.borrow_mut();
-            match self.asked_at {
-                Some(asked_at) => files.insert(asked_at, key, Rc::clone(&file)),
-                None => files.remove(key),
-            }
+        let mut files = exchange.worker.files.borrow_mut();
+        match self.asked_at {
+            Some(asked_at) => files.insert(asked_at, self.key(exchange), Rc::clone(&file)),
+            None => files.remove(self.key(exchange)),
         }
+        drop(files);
         Ok(Fetched::Kept(file))
     }
 
@@ -252,22 +248,26 @@ impl Request {
     }
 
     fn answer(&self, exchange: &Exchange, file: &CachedFile) -> Response<ResponseBody> {
-        match self.has_conditions {
+        let mut response = match self.has_conditions {
             true => answer::selected(&exchange.head.headers, file),
             false => answer::whole(file),
+        };
+        if !exchange.has_default_server_name() {
+            response.headers_mut().remove(SERVER);
         }
+        response
     }
 
-    fn key<'a>(&'a self, exchange: &'a Exchange) -> Option<file_cache::Request<'a>> {
+    fn key<'k>(&'k self, exchange: &'k Exchange) -> file_cache::Request<'k> {
         let accept_encoding = match exchange.head.headers.get(ACCEPT_ENCODING) {
             Some(value) if self.varies => value.as_bytes(),
             _ => b"",
         };
-        Some(file_cache::Request {
-            options: self.options.to_str().ok()?,
+        file_cache::Request {
+            options: &self.options,
             path: exchange.head.uri.path(),
             accept_encoding,
-        })
+        }
     }
 }
 
