@@ -12,10 +12,11 @@ import time
 
 
 class Ports:
-    """Free ports that stand for the ports of Caddyfiles, the same on every address."""
+    """Free ports that stand for the ports of Caddyfiles, the same on every address, and below those
+    that the kernel gives away."""
 
     def __init__(self, addresses):
-        self.addresses, self.known, self.cursor = addresses, {}, 20000 + os.getpid() % 20000
+        self.addresses, self.known, self.cursor = addresses, {}, 10_000 + os.getpid() % 20_000
 
     def mapped(self, port):
         if port not in self.known:

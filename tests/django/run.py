@@ -19,7 +19,11 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "differential"))
+from servers import Ports  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
+PORTS = Ports(["127.0.0.1"])
 CADDYFILE = """\
 {
 	http_port %(http)d
@@ -55,13 +59,6 @@ EXPECTED = {
     "who": "alice",
     "wrong password": True,
 }
-
-
-def free_port():
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(port, process, seconds=60):
@@ -137,7 +134,7 @@ def start_app(run, state, port, origins):
 
 def start_portico(run, state, bin_folder, values):
     """Starts the three programs."""
-    ports = {name: free_port() for name in ("grpc", "status", "files", "events")}
+    ports = {name: PORTS.free() for name in ("grpc", "status", "files", "events")}
     control = run.folder / "control"
     run.start("cert-manager", [
         bin_folder / "cert-manager", "serve", "--control", control, "--data", run.folder / "certificates",
@@ -174,7 +171,7 @@ def visit(server, bin_folder, caddy, work):
     folder = work / server
     state = folder / "state"
     state.mkdir(parents=True)
-    values = {"http": free_port(), "https": free_port(), "app": free_port(), "state": state}
+    values = {"http": PORTS.free(), "https": PORTS.free(), "app": PORTS.free(), "state": state}
     base = f"https://localhost:{values['https']}"
     run = Run(folder)
     try:
