@@ -86,17 +86,20 @@ impl App {
         Ok(app)
     }
 
-    /// Waits for the signal to end, and lets requests finish.
-    pub async fn finish(self) {
+    /// Waits for the signal to end, and lets requests finish. Returns whether every one was finished within
+    /// the grace period.
+    pub async fn finish(self) -> bool {
         self.shutdown.token.cancelled().await;
         self.readiness
             .wait_for("shutdown", "the server is shutting down");
-        if self.shutdown.finish(GRACE).await {
+        let is_finished = self.shutdown.finish(GRACE).await;
+        if is_finished {
             tracing::info!("every request was finished");
         } else {
             let connections = self.shutdown.tasks.len();
             tracing::warn!(connections, "connections were broken off after {GRACE:?}");
         }
+        is_finished
     }
 
     fn start_events(

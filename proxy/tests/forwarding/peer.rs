@@ -135,7 +135,7 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) async fn bind() -> Self {
-        Self::bind_to("127.0.0.1:0".parse().unwrap()).await
+        Self::bind_to(ports::free_address().unwrap()).await
     }
 
     pub(crate) async fn bind_to(address: SocketAddr) -> Self {

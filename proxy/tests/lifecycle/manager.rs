@@ -73,7 +73,7 @@ struct State {
 impl Manager {
     /// Starts on a free port.
     pub(crate) fn start(authority: &Authority) -> Self {
-        Self::start_at(authority, "127.0.0.1:0".parse().unwrap())
+        Self::start_at(authority, ports::free_address().unwrap())
     }
 
     pub(crate) fn start_at(authority: &Authority, address: SocketAddr) -> Self {

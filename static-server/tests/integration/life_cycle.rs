@@ -1,7 +1,5 @@
 //! Start and end.
 
-use std::time::{Duration, Instant};
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -23,11 +21,9 @@ async fn requests_are_finished_at_the_end() {
     let app = server.app.take().unwrap();
     let finishing = tokio::spawn(app.finish());
     server.shutdown.token.cancel();
-    let start = Instant::now();
     busy.read_to_end(&mut answer).await.unwrap();
     assert!(answer.len() > size);
-    finishing.await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(9));
+    assert!(finishing.await.unwrap(), "an idle connection is waited for");
     assert!(
         matches!(idle.read(&mut [0; 1]).await, Ok(0) | Err(_)),
         "an idle connection is closed"

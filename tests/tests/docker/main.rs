@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use rustls::RootCertStore;
 use tempfile::TempDir;
 use tests::compose::Project;
-use tests::{ports, tls, wait};
+use tests::{tls, wait};
 
 const DEMO: [&str; 2] = ["compose.yaml", "demo.yaml"];
 
