@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,11 @@ impl Place {
         self.folder.path().join("data")
     }
 
+    /// The folder of the logs, one for each run.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
     pub(crate) fn control(&self) -> PathBuf {
         self.folder.path().join("control")
     }
@@ -109,7 +114,7 @@ impl Place {
     ) -> Server {
         // A pipe that nobody reads would hold the program up.
         let log = (1..)
-            .map(|run| self.folder.path().join(format!("{run}.log")))
+            .map(|run| log_of(self.folder.path(), run))
             .find(|path| !path.exists())
             .unwrap();
         let fail_at = self.fail_at.map(|point| point.to_string());
@@ -272,6 +277,17 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn log_of(folder: &Path, run: u32) -> PathBuf {
+    folder.join(format!("{run}.log"))
+}
+
+/// What the last of the runs that log to `folder` has said.
+pub(crate) fn last_log(folder: &Path) -> String {
+    let runs = (1..).map(|run| log_of(folder, run));
+    let last = runs.take_while(|log| log.exists()).last();
+    last.map_or_else(String::new, |log| std::fs::read_to_string(log).unwrap())
 }
 
 /// A loopback address that nobody listens on.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::context::{DEADLINE, Place};
+use crate::context::{self, DEADLINE, Place};
 
 /// What a proxy has been sent.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,8 @@ pub(crate) struct Proxy {
     messages: mpsc::Sender<v1::ProxyMessage>,
     received: watch::Receiver<Received>,
     reader: tokio::task::JoinHandle<()>,
+    /// Where the program's logs are.
+    logs: PathBuf,
 }
 
 impl Proxy {
@@ -125,6 +128,7 @@ impl Proxy {
             messages,
             received,
             reader,
+            logs: place.logs(),
         }
     }
 
@@ -139,7 +143,11 @@ impl Proxy {
         let waited = received.wait_for(|state| is_wanted(state));
         match tokio::time::timeout(DEADLINE, waited).await {
             Ok(state) => state.unwrap().clone(),
-            Err(_) => panic!("not in time; have {:?}", *self.received.borrow()),
+            Err(_) => panic!(
+                "not in time; have {:?}\n{}",
+                *self.received.borrow(),
+                context::last_log(&self.logs)
+            ),
         }
     }
 
