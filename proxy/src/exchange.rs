@@ -123,7 +123,7 @@ pub(crate) struct HeadersAside {
 /// Named values of a request (Caddy: `vars`); a name that was never set reads as empty.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
-    values: SmallVec<[(Cow<'static, str>, String); 2]>,
+    values: SmallVec<[(Box<str>, String); 2]>,
 }
 
 impl Exchange {
@@ -340,24 +340,16 @@ impl std::fmt::Debug for Exchange {
 impl Variables {
     /// The value of `name`, if it was set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.values.iter().find(|(known, _)| known == name);
+        let found = self.values.iter().find(|(known, _)| **known == *name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// Sets `name` for the rest of the request.
     pub fn set(&mut self, name: &str, value: String) {
-        match self.values.iter_mut().find(|(known, _)| known == name) {
+        match self.values.iter_mut().find(|(known, _)| **known == *name) {
             Some((_, known)) => *known = value,
-            None => self.values.push((owned(name), value)),
+            None => self.values.push((name.into(), value)),
         }
-    }
-}
-
-/// A variable's name. Whoever serves files sets this one for every request.
-fn owned(name: &str) -> Cow<'static, str> {
-    match name {
-        "root" => Cow::Borrowed("root"),
-        other => Cow::Owned(other.to_owned()),
     }
 }
 

@@ -81,24 +81,10 @@ fn check_host(head: &Parts) -> Result<(), BadRequest> {
 
 /// Whether these octets may stand in a host and port, as Go's server checks.
 fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|&byte| IN_HOSTS[usize::from(byte)])
+    host.iter().all(|byte| {
+        byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte) || !byte.is_ascii()
+    })
 }
-
-const IN_HOSTS: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = byte >= 128 || (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let others = b"!$%&'()*+,-.:;=[]_~";
-    let mut index = 0;
-    while index < others.len() {
-        table[others[index] as usize] = true;
-        index += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {

@@ -52,10 +52,14 @@ fn another_upstream_stands_in_at_once() {
     run(async {
         let [away] = free_ports();
         let here = Upstream::bind().await;
-        let handler = json!({"load_balancing": {"selection_policy": {"policy": "first"}}});
+        // Whoever waited before the next try would not be back before the test is given up.
+        let handler = json!({"load_balancing": {
+            "selection_policy": {"policy": "first"},
+            "try_duration": "5m",
+            "try_interval": "2m",
+        }});
         let proxy = Proxy::start(handler, &[away, here.address]).await;
         serve("h", here);
-        // Waiting for the other one each time would take longer than the test may.
         for _ in 0..20 {
             assert_eq!(asked(&proxy, "").await.1, "h");
         }

@@ -22,7 +22,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn new() -> Self {
-        let [http, https, admin] = free_ports();
+        let [http, https, admin] = std::array::from_fn(|_| ports::free_address().unwrap());
         Self {
             folder: tempfile::tempdir().unwrap(),
             http,
@@ -238,9 +238,4 @@ pub(crate) fn write_atomically(path: &Path, text: &str) {
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(&new, path).unwrap();
-}
-
-/// Ports that nobody listens on now.
-fn free_ports<const N: usize>() -> [SocketAddr; N] {
-    std::array::from_fn(|_| ports::free_address().unwrap())
 }

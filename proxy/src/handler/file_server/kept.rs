@@ -163,9 +163,9 @@ impl<'a> Request<'a> {
         };
         match &fetched {
             Ok(Fetched::Response(response)) if response.status() == StatusCode::NOT_MODIFIED => {
-                let mut files = exchange.worker.files.borrow_mut();
-                files.confirm(self.asked_at, self.key(exchange), &file);
-                drop(files);
+                let key = self.key(exchange);
+                let files = &exchange.worker.files;
+                files.borrow_mut().confirm(self.asked_at, key, &file);
                 return Ok(self.answer(exchange, &file));
             }
             Err(failure) if failure.is_silence && may_stand_in => {
@@ -231,12 +231,12 @@ impl<'a> Request<'a> {
             body: body.into_bytes(length).await.map_err(broken)?,
             file,
         });
+        let key = self.key(exchange);
         let mut files = exchange.worker.files.borrow_mut();
         match self.asked_at {
-            Some(asked_at) => files.insert(asked_at, self.key(exchange), Rc::clone(&file)),
-            None => files.remove(self.key(exchange)),
+            Some(asked_at) => files.insert(asked_at, key, Rc::clone(&file)),
+            None => files.remove(key),
         }
-        drop(files);
         Ok(Fetched::Kept(file))
     }
 
